@@ -1,0 +1,48 @@
+"""Runs any KerasTuner program, unchanged, on a cluster of workers.
+
+The map of the package, from the outside in; imports go only downwards:
+
+    cli          the commands; the only reader of argv and environment
+    launch       `run --workers N`: chief and workers as child processes
+    worker       the supervisor of a trainer
+    roles        what tuner.search() does in each role
+    rpc          the chief on the wire
+    chief        who is here, and the program's searches one after another
+    trainer      what stands in for tuner.oracle during a search
+    search       one search: an oracle and its leases behind one lock
+    report       trials to tables
+    seams        KerasTuner's private names, and only here
+    program      the user's script or module
+    leases       grant, renew, expire, fence
+    state        what is on disk
+    errors       every error, and its exit code
+
+A program needs none of this. `is_chief` is for the code that one process alone should run.
+"""
+
+from __future__ import annotations
+
+import os
+from typing import Any
+
+from cluster.errors import ClusterError
+
+__all__ = ["ClusterError", "is_chief"]
+
+_role: Any = None  # set by roles.run for as long as the program runs
+
+
+def is_chief() -> bool:
+    """Whether this process should do what must be done once: True on the chief, in a local run and without a launcher.
+
+    Use it around a final retraining or a plot:
+
+        tuner.search(x, y)
+        if cluster.is_chief():
+            tuner.get_best_models()[0].save("best.keras")
+
+    In a process that KerasTuner's own variables make a distributed worker, without the launcher, it is False.
+    """
+    if _role is not None:
+        return bool(_role.is_chief)
+    return "KERASTUNER_ORACLE_IP" not in os.environ or "chief" in os.environ.get("KERASTUNER_TUNER_ID", "")

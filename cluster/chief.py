@@ -1,0 +1,253 @@
+"""The chief: who is here, and the searches of its program one after another.
+
+Owns the roster of workers and the list of searches. Knows no gRPC: `rpc/server.py` puts it on the wire.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+from cluster.errors import ClusterError, Refused, SearchFailed
+from cluster.program import Identity
+from cluster.search import Search
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Description:
+    """What a search looks like from one process; worker and chief must agree on all but the directory.
+
+    Attributes:
+        tuner: The tuner's class.
+        oracle: The oracle's class.
+        objective: The objective, as text.
+        max_trials: The oracle's limit, or None.
+        directory: The project directory.
+        space: The configuration of each hyperparameter known before the first trial.
+        whole: Whether `space` is what the program declares alone: False on a chief that has reloaded a space which
+            trials have added to.
+    """
+
+    tuner: str
+    oracle: str
+    objective: str
+    max_trials: int | None
+    directory: str
+    space: tuple[dict[str, Any], ...]
+    whole: bool = True
+
+    def differences(self, worker: Description) -> list[str]:
+        """Where a worker's view differs from this one, in words; empty when they agree."""
+        found = [
+            f"{name}: {there!r} on the worker, {here!r} on the chief"
+            for name in ("tuner", "oracle", "objective", "max_trials")
+            if (here := getattr(self, name)) != (there := getattr(worker, name))
+        ]
+        chief, other = ({_key(hp): hp["config"] for hp in side.space} for side in (self, worker))
+        for key, config in other.items():
+            if key not in chief:
+                found.append(f"hyperparameter {key[0]!r} is not on the chief")
+                continue
+            found += [
+                f"hyperparameter {key[0]!r}: {option}={config.get(option)!r} on the worker, {value!r} on the chief"
+                for option, value in chief[key].items()
+                if config.get(option) != value
+            ]
+        if self.whole:
+            found += [f"hyperparameter {key[0]!r} is not on the worker" for key in chief if key not in other]
+        return found
+
+
+def _key(hp: dict[str, Any]) -> tuple[str, str]:
+    return hp["config"]["name"], repr(hp["config"].get("conditions"))
+
+
+@dataclass
+class Attendance:
+    """A worker that is here.
+
+    Attributes:
+        worker: Its name.
+        session: The id of its supervisor process.
+        host: Its host, for the log.
+        streams: How many connections it has: two for a moment, when it came back before the first was found broken.
+        done: Whether its trainer has read the end of the last search.
+    """
+
+    worker: str
+    session: str
+    host: str
+    streams: int = 0
+    done: bool = False
+
+
+@dataclass
+class Leaving:
+    """Why the chief leaves: the text and the exit code for whoever waits on it."""
+
+    reason: str
+    exit_code: int
+
+
+@dataclass
+class Chief:
+    """The searches of one program, and the workers that come for them. Any thread may call any method.
+
+    Args:
+        identity: The chief's own program; workers must run the same.
+    """
+
+    identity: Identity
+    searches: list[tuple[Search, Description]] = field(default_factory=list)
+    leaving: Leaving | None = None
+    ended: bool = False
+
+    def __post_init__(self) -> None:
+        self._here: dict[str, Attendance] = {}
+        self._changed = threading.Condition()
+        self._told: set[str] = set()
+
+    # --- workers
+
+    def join(self, worker: str, session: str, host: str, identity: Identity) -> None:
+        """A supervisor arrives, or comes back.
+
+        Raises:
+            Refused: it runs another program, or its name is taken.
+        """
+        differences = self.identity.differences(identity)
+        if differences:
+            raise Refused("this worker does not run the chief's program. " + "; ".join(differences))
+        with self._changed:
+            known = self._here.get(worker)
+            if known is not None and known.session != session:
+                raise Refused(f"a worker named {worker!r} is already here; give this one another --name")
+            if known is None:
+                log.info("%s joined from %s", worker, host)
+                known = self._here[worker] = Attendance(worker, session, host)
+            known.streams += 1
+            self._changed.notify_all()
+
+    def beat(self, worker: str) -> Leaving | None:
+        """A heartbeat; the answer says whether the chief leaves."""
+        for search, _ in self.searches[-1:]:
+            search.leases.renew(worker)
+        return self.leaving
+
+    def left(self, worker: str, session: str, reason: str, *, counted: bool = True) -> None:
+        """A supervisor's connection has ended: what it held runs again elsewhere."""
+        with self._changed:
+            known = self._here.get(worker)
+            if known is None or known.session != session:
+                return
+            known.streams -= 1
+            if known.streams > 0:
+                return
+            del self._here[worker]
+            self._changed.notify_all()
+        log.info("%s left", worker)
+        for search, _ in self.searches:
+            search.lose_worker(worker, reason, counted=counted)
+
+    def trainer_ended(self, trainer: str, reason: str, *, counted: bool = True) -> None:
+        """A supervisor says how its trainer ended."""
+        for search, _ in self.searches:
+            search.lose_trainer(trainer, reason, counted=counted)
+
+    def tell_once(self, traceback: str) -> bool:
+        """Whether this traceback is news: the program's error is shown once, however many processes raise it."""
+        with self._changed:
+            news = traceback not in self._told
+            self._told.add(traceback)
+            return news
+
+    @property
+    def present(self) -> list[str]:
+        """The names of the workers that are here."""
+        with self._changed:
+            return sorted(self._here)
+
+    # --- searches
+
+    def begin(self, search: Search, description: Description) -> None:
+        """The program has called `tuner.search()`: workers may come."""
+        with self._changed:
+            self.searches.append((search, description))
+            self._changed.notify_all()
+
+    def find(
+        self, index: int, description: Description, timeout: float, active: Callable[[], bool] = lambda: True
+    ) -> tuple[Search, Description] | None:
+        """A trainer has reached its `index`-th search (from 0); waits until the chief has too.
+
+        Returns:
+            The chief's search and its description; None when the time is up (ask again).
+
+        Raises:
+            Refused: the trainer's search is not the chief's; the text names the difference.
+            SearchFailed: the chief has failed.
+        """
+        with self._changed:
+            self._changed.wait_for(
+                lambda: index < len(self.searches) or self.leaving or self.ended or not active(), timeout=timeout
+            )
+            if index >= len(self.searches):
+                if self.leaving is not None:
+                    raise SearchFailed(self.leaving.reason)
+                if self.ended:
+                    raise Refused(
+                        f"the chief's program ended after {len(self.searches)} searches, and this worker's calls "
+                        "tuner.search() once more"
+                    )
+                return None
+        search, own = self.searches[index]
+        differences = own.differences(description)
+        if differences:
+            raise Refused(f"search {index + 1} is not the chief's. " + "; ".join(differences))
+        return search, own
+
+    def current(self, active: Callable[[], bool]) -> Search | None:
+        """The newest search, for which a stock client waits as long as it likes; None when it has given up."""
+        with self._changed:
+            while not self.searches and active() and self.leaving is None and not self.ended:
+                self._changed.wait(1.0)
+            return self.searches[-1][0] if self.searches else None
+
+    def read(self, worker: str, index: int) -> dict[str, Any]:
+        """The state of a search, for a trainer that has come to its end."""
+        state = self.searches[index][0].state()
+        with self._changed:
+            if worker in self._here and index == len(self.searches) - 1:
+                self._here[worker].done = True
+                self._changed.notify_all()
+        return state
+
+    # --- the end
+
+    def leave(self, reason: str, exit_code: int) -> None:
+        """The chief goes before its program's end; every worker is told, once each, by its next call."""
+        with self._changed:
+            if self.leaving is None:
+                self.leaving = Leaving(reason, exit_code)
+            self._changed.notify_all()
+        for search, _ in self.searches:
+            search.fail(ClusterError(reason)) if not search.over else search.wake()
+
+    def finish(self, seconds: float) -> None:
+        """The program has ended well: waits, `seconds` at most, until every worker has read the end or left."""
+        with self._changed:
+            self.ended = True
+            self._changed.notify_all()
+            if not self._changed.wait_for(lambda: all(x.done for x in self._here.values()), timeout=seconds):
+                late = ", ".join(sorted(x.worker for x in self._here.values() if not x.done))
+                log.warning("not waiting any longer for %s", late)
+
+    def dismiss(self, seconds: float) -> None:
+        """Waits, `seconds` at most, until every worker has left."""
+        with self._changed:
+            self._changed.wait_for(lambda: not self._here, timeout=seconds)

@@ -1,0 +1,248 @@
+"""The commands. The only reader of argv and environment, and the only place that configures logging."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import os
+import signal
+import sys
+from collections.abc import Iterator
+from types import FrameType
+from typing import Annotated, Any
+
+import typer
+
+from cluster import leash
+from cluster.chief import Chief
+from cluster.errors import ClusterError
+from cluster.program import Program
+from cluster.search import Policy
+
+log = logging.getLogger("cluster")
+
+app = typer.Typer(
+    help="Runs any KerasTuner program, unchanged: in one process, on workers of this box, or on workers elsewhere.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+)
+# What follows the program's name is the program's own.
+PROGRAM_CONTEXT = {"allow_interspersed_args": False, "ignore_unknown_options": True}
+
+Words = Annotated[list[str] | None, typer.Argument(metavar="(SCRIPT.py | -m MODULE) [ARGS]...", show_default=False)]
+Fresh = Annotated[
+    bool, typer.Option("--fresh", envvar="CLUSTER_FRESH", help="Start every search anew; delete what is there.")
+]
+LeaseSeconds = Annotated[
+    float,
+    typer.Option(
+        envvar="CLUSTER_LEASE_SECONDS", min=1.0, help="How long a worker may be silent before its trial runs elsewhere."
+    ),
+]
+MaxAttempts = Annotated[
+    int,
+    typer.Option(
+        envvar="CLUSTER_MAX_ATTEMPTS", min=1, help="How often a trial may lose its worker before it counts as failed."
+    ),
+]
+ChiefAddress = Annotated[str, typer.Option("--chief", envvar="CLUSTER_CHIEF", help="The chief's HOST:PORT.")]
+ConnectTimeout = Annotated[
+    float, typer.Option(envvar="CLUSTER_CONNECT_TIMEOUT", min=0.0, help="How long to wait for the chief at first, in s.")
+]
+Patience = Annotated[
+    float, typer.Option(envvar="CLUSTER_PATIENCE", min=0.0, help="How long to wait for a chief that has gone, in s.")
+]
+Name = Annotated[
+    str | None, typer.Option(envvar="CLUSTER_NAME", help="The worker's name.  [default: the host's and four digits]")
+]
+LeashEnd = Annotated[int | None, typer.Option("--leash", hidden=True)]
+
+
+@app.command(context_settings=PROGRAM_CONTEXT)
+def run(
+    words: Words = None,
+    workers: Annotated[
+        int | None,
+        typer.Option(
+            envvar="CLUSTER_WORKERS",
+            min=1,
+            help="Run a chief and this many workers as processes of this box.  [default: one process for all]",
+        ),
+    ] = None,
+    fresh: Fresh = False,
+    lease_seconds: LeaseSeconds = 15.0,
+    max_attempts: MaxAttempts = 3,
+) -> None:
+    """Run a program in one process, or with --workers on a chief and workers of this box."""
+    program = Program.parse(words or [])
+    if workers is not None:
+        from cluster import launch
+
+        options = ["--lease-seconds", str(lease_seconds), "--max-attempts", str(max_attempts)]
+        options += ["--fresh"] if fresh else []
+        _configure_logging()
+        with _interruptible():
+            raise typer.Exit(launch.run(program, workers, options, []))
+    from cluster.roles import LocalRole
+    from cluster.roles import run as run_under
+
+    _configure_logging()
+    role = LocalRole(program.identity, Policy(lease_seconds, max_attempts=max_attempts), fresh=fresh)
+    with _interruptible():
+        try:
+            code = run_under(program, role)
+            role.finish("ended" if code == 0 else f"ended with exit code {code}")
+        except ClusterError:
+            role.finish("failed")
+            raise
+        finally:
+            role.release()
+    raise typer.Exit(code)
+
+
+@app.command(context_settings=PROGRAM_CONTEXT)
+def chief(
+    words: Words = None,
+    listen: Annotated[
+        str, typer.Option(envvar="CLUSTER_LISTEN", help="The HOST:PORT at which workers find the chief.")
+    ] = "127.0.0.1:8000",
+    fresh: Fresh = False,
+    lease_seconds: LeaseSeconds = 15.0,
+    max_attempts: MaxAttempts = 3,
+    linger_seconds: Annotated[
+        float,
+        typer.Option(envvar="CLUSTER_LINGER_SECONDS", min=0.0, help="How long to wait at the end for workers to leave."),
+    ] = 30.0,
+    leash_end: LeashEnd = None,
+) -> None:
+    """Host the oracle: serve a program's searches to workers."""
+    from cluster.roles import ChiefRole
+    from cluster.roles import run as run_under
+    from cluster.rpc.client import check_address
+    from cluster.rpc.server import serve
+
+    program = Program.parse(words or [])
+    check_address(listen)
+    policy = Policy(lease_seconds, max_attempts=max_attempts)
+    _configure_logging()
+    if leash_end is not None:
+        leash.hold(leash_end, leash.terminate_self)
+    here = Chief(program.identity)
+    server = serve(here, policy, listen)
+    log.info("the chief listens on %s", listen)
+    role = ChiefRole(here, policy, fresh=fresh)
+    with _interruptible():
+        try:
+            code = run_under(program, role)
+            role.finish("ended" if code == 0 else f"ended with exit code {code}")
+            if code == 0:
+                here.finish(linger_seconds)
+            else:
+                here.leave(f"the chief's program ended with exit code {code}", code)
+                here.dismiss(5.0)
+        except ClusterError as error:
+            role.finish("failed")
+            here.leave(str(error), error.exit_code)
+            here.dismiss(5.0)
+            raise
+        except KeyboardInterrupt as interrupt:
+            here.leave("the chief was interrupted; the search can be resumed", _signal_code(interrupt))
+            here.dismiss(5.0)
+            raise
+        finally:
+            server.stop(0.5).wait()
+            role.release()
+    raise typer.Exit(code)
+
+
+@app.command(context_settings=PROGRAM_CONTEXT)
+def worker(
+    words: Words = None,
+    chief_address: ChiefAddress = "127.0.0.1:8000",
+    name: Name = None,
+    connect_timeout: ConnectTimeout = 60.0,
+    patience: Patience = 300.0,
+    leash_end: LeashEnd = None,
+) -> None:
+    """Run trials of a chief's searches. The program must be the chief's."""
+    from cluster import worker as supervisor
+    from cluster.rpc.client import ChiefClient, check_address
+
+    program = Program.parse(words or [])
+    _configure_logging()
+    if leash_end is not None:
+        leash.hold(leash_end, leash.terminate_self)
+    client = ChiefClient(check_address(chief_address), patience)
+    here = supervisor.Worker(program, client, name or supervisor.default_name(), connect_timeout, patience)
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda signum, _: here.happenings.put(supervisor.Stop(signum)))
+    try:
+        code = here.run()
+    finally:
+        client.close()
+    raise typer.Exit(code)
+
+
+@app.command(context_settings=PROGRAM_CONTEXT, hidden=True)
+def trainer(
+    words: Words = None,
+    chief_address: ChiefAddress = "127.0.0.1:8000",
+    worker_name: Annotated[str, typer.Option("--worker")] = "",
+    trainer_id: Annotated[str, typer.Option("--trainer")] = "",
+    patience: Patience = 300.0,
+    leash_end: LeashEnd = None,
+) -> None:
+    """Started by a worker: run the program and its trials."""
+    from cluster.roles import WorkerRole
+    from cluster.roles import run as run_under
+    from cluster.rpc.client import ChiefClient
+
+    program = Program.parse(words or [])
+    _configure_logging()
+    if leash_end is not None:
+        leash.hold(leash_end, leash.vanish)
+    client = ChiefClient(chief_address, patience)
+    raise typer.Exit(run_under(program, WorkerRole(client, worker_name, trainer_id)))
+
+
+def main() -> None:
+    """The console script: runs a command, and turns errors into one clear line and an exit code."""
+    try:
+        app()
+    except ClusterError as error:
+        sys.stderr.write(f"cluster: error: {error}\n")
+        sys.exit(error.exit_code)
+    except KeyboardInterrupt as interrupt:
+        sys.stderr.write("cluster: interrupted; run the same command again to go on\n")
+        sys.exit(_signal_code(interrupt))
+
+
+class _Terminated(KeyboardInterrupt):
+    """SIGTERM, where it should end a run in order as Ctrl-C does."""
+
+
+def _signal_code(interrupt: KeyboardInterrupt) -> int:
+    return 128 + (signal.SIGTERM if isinstance(interrupt, _Terminated) else signal.SIGINT)
+
+
+@contextlib.contextmanager
+def _interruptible() -> Iterator[None]:
+    def terminate(_signum: int, _frame: FrameType | None) -> None:
+        raise _Terminated
+
+    previous: Any = signal.signal(signal.SIGTERM, terminate)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, previous)
+
+
+def _configure_logging() -> None:
+    logging.basicConfig(level=logging.INFO, format="cluster: %(message)s", stream=sys.stderr)
+    for noisy in ("tensorflow", "absl", "jax"):
+        logging.getLogger(noisy).setLevel(logging.WARNING)
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+
+

@@ -1,0 +1,151 @@
+"""`cluster run --workers N`: a chief and N workers as child processes of this one.
+
+Owns the children and their output, each line of it with the child's name in front. They talk over a socket file that
+only this user can open, so no port is taken.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import os
+import queue
+import signal
+import subprocess
+import sys
+import tempfile
+import threading
+from collections.abc import Iterator, Sequence
+from typing import IO
+
+from cluster.leash import Leash
+from cluster.program import Program
+
+log = logging.getLogger(__name__)
+
+STOP_SECONDS = 30.0  # for the children to end in order, once the run is interrupted or the chief has gone
+
+
+def run(program: Program, workers: int, chief_options: Sequence[str], worker_options: Sequence[str]) -> int:
+    """Runs the program on a chief and `workers` workers; returns the chief's exit code.
+
+    Raises:
+        KeyboardInterrupt: interrupted; every child has ended by then.
+    """
+    with tempfile.TemporaryDirectory(prefix="cluster-") as place:
+        address = f"unix:{place}/chief.sock"
+        width = len(f"worker-{workers}")
+        children = _Children(width)
+        with children.all_ended():
+            children.start("chief", ["chief", "--listen", address, *chief_options, "--", *program.words])
+            for number in range(1, workers + 1):
+                name = f"worker-{number}"
+                options = ["--chief", address, "--name", name, *worker_options]
+                children.start(name, ["worker", *options, "--", *program.words])
+            return _watch(children)
+
+
+def _watch(children: _Children) -> int:
+    """Waits for the children. The chief's end is the run's; so is the end of the last worker, when all have failed."""
+    codes: dict[str, int] = {}
+    while True:
+        name, code = children.ended.get()
+        codes[name] = code
+        if name == "chief":
+            return _plain(code)
+        alive = [x for x in children.processes if x not in codes]
+        if alive == ["chief"] and all(codes.values()):
+            # Nobody is left to run trials, and those who left did so for a reason that a new one would meet too.
+            with contextlib.suppress(queue.Empty):
+                name, code = children.ended.get(timeout=2.0)
+                return _plain(code)
+            log.error("every worker has failed; the search is stopped (it can be resumed by the same command)")
+            return _plain(code)
+
+
+def _plain(code: int) -> int:
+    """A return code as a shell shows it."""
+    return code if code >= 0 else 128 - code
+
+
+class _Children:
+    """Child processes with names.
+
+    Args:
+        width: The width of the longest name.
+    """
+
+    def __init__(self, width: int) -> None:
+        self.processes: dict[str, subprocess.Popen[bytes]] = {}
+        self.ended: queue.SimpleQueue[tuple[str, int]] = queue.SimpleQueue()
+        self._width = width
+        self._printing = threading.Lock()
+        self._threads: list[threading.Thread] = []
+
+    def start(self, name: str, words: list[str]) -> None:
+        """Starts `python -m cluster <words>`."""
+        leash = Leash()
+        environment = {**os.environ, "PYTHONUNBUFFERED": "1"}
+        process = leash.start(
+            [sys.executable, *words], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, env=environment
+        )
+        self.processes[name] = process
+
+        def pump() -> None:
+            assert process.stdout is not None
+            self._copy(name, process.stdout)
+            code = process.wait()
+            leash.let_go()
+            self.ended.put((name, code))
+
+        thread = threading.Thread(target=pump, name=f"output of {name}", daemon=True)
+        thread.start()
+        self._threads.append(thread)
+
+    @contextlib.contextmanager
+    def all_ended(self) -> Iterator[None]:
+        """On the way out: workers are asked to end, then the chief; what does not go is killed."""
+        interrupted = False
+        try:
+            yield
+        except KeyboardInterrupt:
+            interrupted = True
+            print("stopping; a second Ctrl-C stops at once", file=sys.stderr)
+            raise
+        finally:
+            try:
+                if interrupted:
+                    self._signal(signal.SIGINT, only="chief")
+                self._wait(STOP_SECONDS if interrupted else 5.0)
+                self._signal(signal.SIGTERM)
+                self._wait(STOP_SECONDS)
+            finally:
+                self._signal(signal.SIGKILL)
+                for thread in self._threads:
+                    thread.join(timeout=5.0)
+
+    def _signal(self, number: int, only: str | None = None) -> None:
+        for name, process in self.processes.items():
+            if process.poll() is None and only in (None, name):
+                process.send_signal(number)
+
+    def _wait(self, seconds: float) -> None:
+        for thread in self._threads:
+            start = _now()
+            thread.join(timeout=max(0.0, seconds))
+            seconds -= _now() - start
+
+    def _copy(self, name: str, stream: IO[bytes]) -> None:
+        prefix = f"{name:<{self._width}} | "
+        for line in stream:
+            # A progress bar draws over its own line; its last state is the one to keep.
+            text = line.decode(errors="replace").rstrip("\r\n").rsplit("\r", 1)[-1]
+            with self._printing:
+                sys.stdout.write(f"{prefix}{text}\n")
+                sys.stdout.flush()
+
+
+def _now() -> float:
+    import time
+
+    return time.monotonic()

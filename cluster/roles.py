@@ -1,0 +1,288 @@
+"""What `tuner.search()` does in each role, and running a program under one.
+
+Owns the meeting of program, KerasTuner and search: `LocalRole` runs trials in this process, `ChiefRole` serves them,
+`WorkerRole` pulls them from a chief. How each gets between program and KerasTuner is `seams.py`'s.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import logging
+import shutil
+import sys
+from collections.abc import Callable
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import cluster
+from cluster import report, seams
+from cluster.chief import Chief, Description
+from cluster.errors import PROGRAM_RAISED, ClusterError, NoSearch
+from cluster.program import Identity, Program, own_traceback
+from cluster.rpc.client import ChiefClient, RemoteSession
+from cluster.search import Policy, Search
+from cluster.state import LOCK, EventLog, ensure_writable, hold_project
+from cluster.trainer import LocalSession, OracleProxy
+
+log = logging.getLogger(__name__)
+
+RECLAIM_SECONDS = 0.5
+
+
+class _OwnerRole:
+    """What a chief and a local run share: they own the project directories of the program's tuners.
+
+    Args:
+        identity: The program.
+        policy: What the user decides.
+        fresh: Start every search anew, whatever is there.
+    """
+
+    tuner_id = seams.TUNER_ID
+    owns_files = True
+
+    def __init__(self, identity: Identity, policy: Policy, *, fresh: bool = False) -> None:
+        self.searches = 0
+        self._identity = identity
+        self._policy = policy
+        self._fresh = fresh
+        self._held: dict[Path, contextlib.ExitStack] = {}
+        self._begun: set[Path] = set()
+
+    def prepare(self, project: Path, overwrite: bool) -> None:
+        """A tuner is being made: takes the project directory, and empties it where the program or the user says so."""
+        ensure_writable(project)
+        place = project.resolve()
+        first = place not in self._held
+        if first:
+            stack = contextlib.ExitStack()
+            stack.enter_context(hold_project(place))
+            self._held[place] = stack
+        if self._fresh and first:
+            _empty(place)
+        elif overwrite and place not in self._begun and self._was_interrupted(place):
+            log.warning("the last run in %s was interrupted: it goes on, in spite of overwrite=True (or use --fresh)", project)
+        elif overwrite:
+            _empty(place)
+
+    def finish(self, outcome: str) -> None:
+        """The program has come to an end of its own: from now on `overwrite=True` means what it says."""
+        for place in self._begun:
+            events = EventLog(place)
+            events.append("run_end", outcome=outcome)
+            events.close()
+
+    def release(self) -> None:
+        """Lets go of the project directories."""
+        for stack in self._held.values():
+            stack.close()
+        self._held.clear()
+
+    def _begin(self, tuner: Any, role: str) -> Search:
+        self.searches += 1
+        place = Path(tuner.project_dir).resolve()
+        tuner.save()
+        resumed = len(tuner.oracle.trials)
+        search = Search(seams.OwnedOracle(tuner.oracle), place, self._policy)
+        search.begin(role=role, program=asdict(self._identity), oracle=type(tuner.oracle).__name__)
+        self._begun.add(place)
+        there = f"; {resumed} trials are there already" if resumed else ""
+        log.info("search %d: %s in %s%s", self.searches, type(tuner.oracle).__name__, tuner.project_dir, there)
+        return search
+
+    def _end(self, search: Search, tuner: Any) -> None:
+        if search.failure is not None:
+            raise search.failure
+        search.end()
+        log.info("%s", report.write(tuner.oracle, search.directory))
+
+    def _was_interrupted(self, place: Path) -> bool:
+        """Whether the last run here was this very program and did not come to its end."""
+        interrupted = False
+        for event in EventLog(place).read():
+            if event["event"] == "search_begin":
+                interrupted = event.get("program") == json.loads(json.dumps(asdict(self._identity)))
+            elif event["event"] == "run_end":
+                interrupted = False
+        return interrupted
+
+
+class LocalRole(_OwnerRole):
+    """One process: KerasTuner's own loop, with the promises of a search."""
+
+    is_chief = True
+
+    def search(self, tuner: Any, loop: Callable[[], None]) -> None:
+        """Runs the loop over a search of this process."""
+        search = self._begin(tuner, "local")
+        oracle = tuner.oracle
+        tuner.oracle = OracleProxy(oracle, LocalSession(search), seams.trial_class())
+        try:
+            try:
+                loop()
+            except BaseException:
+                search.lose_worker("local", "the run was stopped", counted=False)
+                raise
+            finally:
+                tuner.oracle = oracle
+            self._end(search, tuner)
+        finally:
+            search.close()
+
+    def raised(self, traceback: str) -> bool:
+        """Whether this process shows the program's traceback."""
+        return True
+
+
+class ChiefRole(_OwnerRole):
+    """The chief: `search()` serves the oracle until the search is over."""
+
+    is_chief = True
+
+    def __init__(self, chief: Chief, policy: Policy, *, fresh: bool = False) -> None:
+        super().__init__(chief.identity, policy, fresh=fresh)
+        self._chief = chief
+
+    def search(self, tuner: Any, loop: Callable[[], None]) -> None:
+        """Serves the search to workers."""
+        resumed = bool(tuner.oracle.trials)
+        search = self._begin(tuner, "chief")
+        self._chief.begin(search, describe(tuner, whole=not resumed))
+        try:
+            try:
+                while not search.wait(RECLAIM_SECONDS):
+                    search.reclaim()
+            except BaseException:
+                search.give_back("the chief was stopped")
+                raise
+            self._end(search, tuner)
+        finally:
+            search.close()
+
+    def raised(self, traceback: str) -> bool:
+        """Whether this process shows the program's traceback: not when a worker's, the same, is in the log."""
+        return self._chief.tell_once(traceback)
+
+
+class WorkerRole:
+    """A trainer: `search()` pulls trials from the chief until the search is over.
+
+    Args:
+        client: The connection to the chief.
+        worker: The worker's name.
+        trainer: The id of this process.
+    """
+
+    is_chief = False
+    owns_files = False
+
+    def __init__(self, client: ChiefClient, worker: str, trainer: str) -> None:
+        self.tuner_id = worker
+        self.searches = 0
+        self._client = client
+        self._trainer = trainer
+
+    def prepare(self, project: Path, overwrite: bool) -> None:
+        """Nothing: the files are the chief's."""
+
+    def search(self, tuner: Any, loop: Callable[[], None]) -> None:
+        """Runs KerasTuner's loop over the chief's search; then the tuner's own oracle holds what the chief's does."""
+        index = self.searches
+        self.searches += 1
+        directory, project = self._client.open_search(index, describe(tuner))
+        seams.adopt_directory(tuner, directory, project)
+        oracle = tuner.oracle
+        session = RemoteSession(self._client, index, self.tuner_id, self._trainer)
+        tuner.oracle = OracleProxy(oracle, session, seams.trial_class())
+        try:
+            loop()
+        except ClusterError:
+            raise
+        except Exception as error:
+            self._client.abort_search(index, self.tuner_id, own_traceback(error))
+            raise
+        finally:
+            tuner.oracle = oracle
+        state = self._client.state(index, self.tuner_id)
+        seams.restore(oracle, state["oracle"], state["trials"])
+
+    def raised(self, traceback: str) -> bool:
+        """Whether this process shows the program's traceback: only where the chief cannot."""
+        try:
+            self._client.program_raised(self.tuner_id, traceback)
+        except ClusterError:
+            return True
+        return False
+
+
+def describe(tuner: Any, *, whole: bool = True) -> Description:
+    """What a search looks like from this process."""
+    oracle = tuner.oracle
+    objectives = getattr(oracle.objective, "objectives", [oracle.objective])
+    return Description(
+        tuner=type(tuner).__qualname__,
+        oracle=type(oracle).__qualname__,
+        objective=", ".join(f"{x.name} ({x.direction})" for x in objectives),
+        max_trials=oracle.max_trials,
+        directory=str(tuner.project_dir),
+        space=tuple(json.loads(json.dumps(oracle.get_space().get_config()["space"]))),
+        whole=whole,
+    )
+
+
+def run(program: Program, role: LocalRole | ChiefRole | WorkerRole) -> int:
+    """Runs the program under a role.
+
+    Returns:
+        The exit code: the program's own, or `PROGRAM_RAISED` when it raised (its traceback is shown, once for all).
+
+    Raises:
+        NoSearch: it ended well and never called `tuner.search()`.
+        ClusterError: what ended the search, for the user.
+        KeyboardInterrupt: it was interrupted.
+    """
+    code = 0
+    cluster._role = role
+    try:
+        with seams.installed(role):
+            try:
+                program.run()
+            except SystemExit as leaving:
+                code = _exit_code(leaving.code)
+            except ClusterError:
+                raise
+            except Exception as error:
+                text = own_traceback(error)
+                if role.raised(text):
+                    sys.stderr.write(text)
+                code = PROGRAM_RAISED
+    finally:
+        cluster._role = None
+    if code == 0 and role.searches == 0 and not {"-h", "--help"} & set(program.arguments):
+        raise NoSearch(
+            f"{program.target} ended without calling tuner.search(), so there was nothing to run. "
+            "To run it without the cluster, use python"
+        )
+    return code
+
+
+def _exit_code(code: Any) -> int:
+    if code is None:
+        return 0
+    if isinstance(code, int):
+        return code
+    sys.stderr.write(f"{code}\n")
+    return 1
+
+
+def _empty(place: Path) -> None:
+    """Removes everything in a project directory but the lock that is held on it."""
+    for path in place.iterdir():
+        if path.name == LOCK:
+            continue
+        if path.is_dir() and not path.is_symlink():
+            shutil.rmtree(path)
+        else:
+            path.unlink()

@@ -1,0 +1,205 @@
+"""A worker's way to the chief: calls that are sent again until they arrive, within bounds.
+
+Owns the channel, deadlines and retries. Every call of the service is safe to repeat, so a chief that blinks costs
+seconds and nothing else.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import time
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import grpc
+
+from cluster.chief import Description
+from cluster.errors import ChiefUnreachable, UsageError
+from cluster.rpc import cluster_pb2 as pb
+from cluster.rpc import cluster_pb2_grpc, codec
+from cluster.rpc.server import MAX_MESSAGE
+from cluster.rpc.status import TRY_AGAIN, error_of
+from cluster.search import Answer, Grant
+
+log = logging.getLogger(__name__)
+
+CALL_SECONDS = 30.0  # the deadline of a call that does not wait for anything on the chief
+OPTIONS = [
+    ("grpc.enable_http_proxy", 0),
+    ("grpc.initial_reconnect_backoff_ms", 100),
+    ("grpc.min_reconnect_backoff_ms", 100),
+    ("grpc.max_reconnect_backoff_ms", 2000),
+    ("grpc.max_receive_message_length", MAX_MESSAGE),
+    ("grpc.max_send_message_length", MAX_MESSAGE),
+]
+
+
+def check_address(address: str) -> str:
+    """Returns `address` when it is `host:port` or `unix:path`.
+
+    Raises:
+        UsageError: it is neither.
+    """
+    host, colon, port = address.rpartition(":")
+    good = address.startswith("unix:") or (host and colon and port.isdigit() and 0 < int(port) < 65536)
+    if not good:
+        raise UsageError(f"{address!r} is no address; give HOST:PORT, such as 127.0.0.1:8000")
+    return address
+
+
+class ChiefClient:
+    """A connection to a chief. Any thread may call any method.
+
+    Args:
+        address: `host:port` or `unix:path`.
+        patience: How long to go on without an answer before giving up, in seconds.
+    """
+
+    def __init__(self, address: str, patience: float) -> None:
+        self.address = address
+        self._patience = patience
+        self._channel = grpc.insecure_channel(address, options=OPTIONS)
+        self._stub = cluster_pb2_grpc.ClusterStub(self._channel)
+
+    def close(self) -> None:
+        """Ends the connection."""
+        self._channel.close()
+
+    def wait_until_there(self, seconds: float) -> bool:
+        """Waits until the chief can be reached, `seconds` at most; returns whether it can."""
+        try:
+            grpc.channel_ready_future(self._channel).result(timeout=seconds)
+        except grpc.FutureTimeoutError:
+            return False
+        return True
+
+    def attend(self, beats: Iterator[pb.Beat]) -> Iterator[pb.Ack]:
+        """Opens the supervisor's stream.
+
+        Raises:
+            Refused: the chief does not take this worker.
+            ChiefUnreachable: the stream broke.
+        """
+        try:
+            yield from self._stub.Attend(beats)
+        except grpc.RpcError as error:
+            if error.code() in (*TRY_AGAIN, grpc.StatusCode.CANCELLED, grpc.StatusCode.UNKNOWN):
+                raise ChiefUnreachable(f"the connection to the chief at {self.address} broke") from None
+            raise error_of(error.code(), error.details() or "") from None
+
+    def call(self, method: str, request: Any, seconds: float = CALL_SECONDS, patience: float | None = None) -> Any:
+        """Calls `method` and returns its reply; sends it again while the chief cannot be reached.
+
+        Args:
+            method: Its name in `cluster.proto`.
+            request: Its message.
+            seconds: The deadline of one try.
+            patience: How long to go on trying, where it differs from the client's.
+
+        Raises:
+            ChiefUnreachable: patience has run out.
+            ClusterError: what the chief answered, by the table in `status.py`.
+        """
+        patience = self._patience if patience is None else patience
+        gone_since: float | None = None
+        pause = 0.05
+        while True:
+            try:
+                return getattr(self._stub, method)(request, timeout=seconds)
+            except grpc.RpcError as error:
+                if error.code() not in TRY_AGAIN:
+                    raise error_of(error.code(), error.details() or "") from None
+                now = time.monotonic()
+                if gone_since is None:
+                    gone_since = now
+                if now - gone_since >= patience:
+                    raise ChiefUnreachable(
+                        f"the chief at {self.address} has not answered for {patience:.0f} s"
+                    ) from None
+                time.sleep(pause)
+                pause = min(2 * pause, 1.0)
+
+    # --- what a trainer asks
+
+    def open_search(self, index: int, description: Description, wait: float = 20.0) -> tuple[str, str]:
+        """Waits until the chief has reached the `index`-th search; returns its directory and project name."""
+        text = codec.description_to_json(description)
+        request = pb.OpenSearchRequest(index=index, description=text, wait_seconds=wait)
+        while True:
+            reply = self.call("OpenSearch", request, wait + CALL_SECONDS)
+            if reply.found:
+                return reply.directory, reply.project_name
+
+    def abort_search(self, index: int, worker: str, traceback: str) -> None:
+        """Ends a search with an error that KerasTuner calls fatal."""
+        self.call("AbortSearch", pb.AbortSearchRequest(search=index, worker=worker, traceback=traceback))
+
+    def state(self, index: int, worker: str) -> dict[str, Any]:
+        """All that the oracle of a search knows."""
+        state: dict[str, Any] = json.loads(self.call("GetState", pb.GetStateRequest(search=index, worker=worker)).body)
+        return state
+
+    def program_raised(self, worker: str, traceback: str) -> bool:
+        """Tells the chief that the program raised; returns whether it had not been told the same before."""
+        request = pb.ProgramRaisedRequest(worker=worker, traceback=traceback)
+        return bool(self.call("ProgramRaised", request, 5.0, patience=2.0).news)
+
+    def trainer_ended(self, trainer: str, reason: str, *, counted: bool) -> None:
+        """Tells the chief how a trainer ended."""
+        self.call("TrainerEnded", pb.TrainerEndedRequest(trainer=trainer, reason=reason, counted=counted))
+
+
+class RemoteSession:
+    """A trainer's session with one search of the chief; the twin of `trainer.LocalSession`.
+
+    Args:
+        client: The connection.
+        index: Which search, from 0.
+        worker: The worker's name.
+        trainer: The id of this trainer process.
+    """
+
+    def __init__(self, client: ChiefClient, index: int, worker: str, trainer: str) -> None:
+        self._call: Callable[..., Any] = client.call
+        self._index = index
+        self._worker = worker
+        self._trainer = trainer
+
+    def next_trial(self, timeout: float) -> Grant | Answer:
+        request = pb.NextTrialRequest(
+            search=self._index, worker=self._worker, trainer=self._trainer, wait_seconds=timeout
+        )
+        reply = self._call("NextTrial", request, timeout + CALL_SECONDS)
+        if reply.kind == pb.NextTrialReply.GRANT:
+            return Grant(codec.trial_from_json(reply.trial), reply.attempt)
+        return Answer.OVER if reply.kind == pb.NextTrialReply.OVER else Answer.WAIT
+
+    def update_trial(self, trial_id: str, attempt: int, metrics: dict[str, float], step: int) -> Any:
+        request = pb.UpdateTrialRequest(
+            search=self._index, trial_id=trial_id, attempt=attempt, metrics=metrics, step=step
+        )
+        return codec.trial_from_json(self._call("UpdateTrial", request).body)
+
+    def report_epoch(self, trial_id: str, attempt: int, epoch: int, logs: dict[str, float]) -> None:
+        request = pb.ReportEpochRequest(search=self._index, trial_id=trial_id, attempt=attempt, epoch=epoch, logs=logs)
+        self._call("ReportEpoch", request)
+
+    def end_trial(self, trial: Any, attempt: int) -> None:
+        text = codec.trial_to_json(trial)
+        self._call("EndTrial", pb.EndTrialRequest(search=self._index, trial=text, attempt=attempt))
+
+    def trial(self, trial_id: str) -> Any:
+        request = pb.GetTrialRequest(search=self._index, trial_id=trial_id)
+        return codec.trial_from_json(self._call("GetTrial", request).body)
+
+    def best_trials(self, number: int) -> list[Any]:
+        body = self._call("GetBestTrials", pb.GetBestTrialsRequest(search=self._index, number=number)).body
+        return [codec.trial_from_json(json.dumps(state)) for state in json.loads(body)]
+
+    def space(self) -> Any:
+        return codec.space_from_json(self._call("GetSpace", pb.SearchRef(search=self._index)).body)
+
+    def update_space(self, hyperparameters: Any) -> None:
+        text = codec.space_to_json(hyperparameters)
+        self._call("UpdateSpace", pb.UpdateSpaceRequest(search=self._index, space=text))

@@ -1,0 +1,228 @@
+from google.protobuf.internal import containers as _containers
+from google.protobuf.internal import enum_type_wrapper as _enum_type_wrapper
+from google.protobuf import descriptor as _descriptor
+from google.protobuf import message as _message
+from collections.abc import Iterable as _Iterable, Mapping as _Mapping
+from typing import ClassVar as _ClassVar, Optional as _Optional, Union as _Union
+
+DESCRIPTOR: _descriptor.FileDescriptor
+
+class Empty(_message.Message):
+    __slots__ = ()
+    def __init__(self) -> None: ...
+
+class Json(_message.Message):
+    __slots__ = ("body",)
+    BODY_FIELD_NUMBER: _ClassVar[int]
+    body: str
+    def __init__(self, body: _Optional[str] = ...) -> None: ...
+
+class Beat(_message.Message):
+    __slots__ = ("worker", "session", "hello", "goodbye")
+    WORKER_FIELD_NUMBER: _ClassVar[int]
+    SESSION_FIELD_NUMBER: _ClassVar[int]
+    HELLO_FIELD_NUMBER: _ClassVar[int]
+    GOODBYE_FIELD_NUMBER: _ClassVar[int]
+    worker: str
+    session: str
+    hello: Hello
+    goodbye: str
+    def __init__(self, worker: _Optional[str] = ..., session: _Optional[str] = ..., hello: _Optional[_Union[Hello, _Mapping]] = ..., goodbye: _Optional[str] = ...) -> None: ...
+
+class Hello(_message.Message):
+    __slots__ = ("host", "program", "arguments", "digest")
+    HOST_FIELD_NUMBER: _ClassVar[int]
+    PROGRAM_FIELD_NUMBER: _ClassVar[int]
+    ARGUMENTS_FIELD_NUMBER: _ClassVar[int]
+    DIGEST_FIELD_NUMBER: _ClassVar[int]
+    host: str
+    program: str
+    arguments: _containers.RepeatedScalarFieldContainer[str]
+    digest: str
+    def __init__(self, host: _Optional[str] = ..., program: _Optional[str] = ..., arguments: _Optional[_Iterable[str]] = ..., digest: _Optional[str] = ...) -> None: ...
+
+class Ack(_message.Message):
+    __slots__ = ("lease_seconds", "leaving", "reason", "exit_code")
+    LEASE_SECONDS_FIELD_NUMBER: _ClassVar[int]
+    LEAVING_FIELD_NUMBER: _ClassVar[int]
+    REASON_FIELD_NUMBER: _ClassVar[int]
+    EXIT_CODE_FIELD_NUMBER: _ClassVar[int]
+    lease_seconds: float
+    leaving: bool
+    reason: str
+    exit_code: int
+    def __init__(self, lease_seconds: _Optional[float] = ..., leaving: bool = ..., reason: _Optional[str] = ..., exit_code: _Optional[int] = ...) -> None: ...
+
+class TrainerEndedRequest(_message.Message):
+    __slots__ = ("trainer", "reason", "counted")
+    TRAINER_FIELD_NUMBER: _ClassVar[int]
+    REASON_FIELD_NUMBER: _ClassVar[int]
+    COUNTED_FIELD_NUMBER: _ClassVar[int]
+    trainer: str
+    reason: str
+    counted: bool
+    def __init__(self, trainer: _Optional[str] = ..., reason: _Optional[str] = ..., counted: bool = ...) -> None: ...
+
+class ProgramRaisedRequest(_message.Message):
+    __slots__ = ("worker", "traceback")
+    WORKER_FIELD_NUMBER: _ClassVar[int]
+    TRACEBACK_FIELD_NUMBER: _ClassVar[int]
+    worker: str
+    traceback: str
+    def __init__(self, worker: _Optional[str] = ..., traceback: _Optional[str] = ...) -> None: ...
+
+class ProgramRaisedReply(_message.Message):
+    __slots__ = ("news",)
+    NEWS_FIELD_NUMBER: _ClassVar[int]
+    news: bool
+    def __init__(self, news: bool = ...) -> None: ...
+
+class OpenSearchRequest(_message.Message):
+    __slots__ = ("index", "description", "wait_seconds")
+    INDEX_FIELD_NUMBER: _ClassVar[int]
+    DESCRIPTION_FIELD_NUMBER: _ClassVar[int]
+    WAIT_SECONDS_FIELD_NUMBER: _ClassVar[int]
+    index: int
+    description: str
+    wait_seconds: float
+    def __init__(self, index: _Optional[int] = ..., description: _Optional[str] = ..., wait_seconds: _Optional[float] = ...) -> None: ...
+
+class OpenSearchReply(_message.Message):
+    __slots__ = ("found", "directory", "project_name")
+    FOUND_FIELD_NUMBER: _ClassVar[int]
+    DIRECTORY_FIELD_NUMBER: _ClassVar[int]
+    PROJECT_NAME_FIELD_NUMBER: _ClassVar[int]
+    found: bool
+    directory: str
+    project_name: str
+    def __init__(self, found: bool = ..., directory: _Optional[str] = ..., project_name: _Optional[str] = ...) -> None: ...
+
+class NextTrialRequest(_message.Message):
+    __slots__ = ("search", "worker", "trainer", "wait_seconds")
+    SEARCH_FIELD_NUMBER: _ClassVar[int]
+    WORKER_FIELD_NUMBER: _ClassVar[int]
+    TRAINER_FIELD_NUMBER: _ClassVar[int]
+    WAIT_SECONDS_FIELD_NUMBER: _ClassVar[int]
+    search: int
+    worker: str
+    trainer: str
+    wait_seconds: float
+    def __init__(self, search: _Optional[int] = ..., worker: _Optional[str] = ..., trainer: _Optional[str] = ..., wait_seconds: _Optional[float] = ...) -> None: ...
+
+class NextTrialReply(_message.Message):
+    __slots__ = ("kind", "trial", "attempt")
+    class Kind(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
+        __slots__ = ()
+        WAIT: _ClassVar[NextTrialReply.Kind]
+        GRANT: _ClassVar[NextTrialReply.Kind]
+        OVER: _ClassVar[NextTrialReply.Kind]
+    WAIT: NextTrialReply.Kind
+    GRANT: NextTrialReply.Kind
+    OVER: NextTrialReply.Kind
+    KIND_FIELD_NUMBER: _ClassVar[int]
+    TRIAL_FIELD_NUMBER: _ClassVar[int]
+    ATTEMPT_FIELD_NUMBER: _ClassVar[int]
+    kind: NextTrialReply.Kind
+    trial: str
+    attempt: int
+    def __init__(self, kind: _Optional[_Union[NextTrialReply.Kind, str]] = ..., trial: _Optional[str] = ..., attempt: _Optional[int] = ...) -> None: ...
+
+class UpdateTrialRequest(_message.Message):
+    __slots__ = ("search", "trial_id", "attempt", "metrics", "step")
+    class MetricsEntry(_message.Message):
+        __slots__ = ("key", "value")
+        KEY_FIELD_NUMBER: _ClassVar[int]
+        VALUE_FIELD_NUMBER: _ClassVar[int]
+        key: str
+        value: float
+        def __init__(self, key: _Optional[str] = ..., value: _Optional[float] = ...) -> None: ...
+    SEARCH_FIELD_NUMBER: _ClassVar[int]
+    TRIAL_ID_FIELD_NUMBER: _ClassVar[int]
+    ATTEMPT_FIELD_NUMBER: _ClassVar[int]
+    METRICS_FIELD_NUMBER: _ClassVar[int]
+    STEP_FIELD_NUMBER: _ClassVar[int]
+    search: int
+    trial_id: str
+    attempt: int
+    metrics: _containers.ScalarMap[str, float]
+    step: int
+    def __init__(self, search: _Optional[int] = ..., trial_id: _Optional[str] = ..., attempt: _Optional[int] = ..., metrics: _Optional[_Mapping[str, float]] = ..., step: _Optional[int] = ...) -> None: ...
+
+class ReportEpochRequest(_message.Message):
+    __slots__ = ("search", "trial_id", "attempt", "epoch", "logs")
+    class LogsEntry(_message.Message):
+        __slots__ = ("key", "value")
+        KEY_FIELD_NUMBER: _ClassVar[int]
+        VALUE_FIELD_NUMBER: _ClassVar[int]
+        key: str
+        value: float
+        def __init__(self, key: _Optional[str] = ..., value: _Optional[float] = ...) -> None: ...
+    SEARCH_FIELD_NUMBER: _ClassVar[int]
+    TRIAL_ID_FIELD_NUMBER: _ClassVar[int]
+    ATTEMPT_FIELD_NUMBER: _ClassVar[int]
+    EPOCH_FIELD_NUMBER: _ClassVar[int]
+    LOGS_FIELD_NUMBER: _ClassVar[int]
+    search: int
+    trial_id: str
+    attempt: int
+    epoch: int
+    logs: _containers.ScalarMap[str, float]
+    def __init__(self, search: _Optional[int] = ..., trial_id: _Optional[str] = ..., attempt: _Optional[int] = ..., epoch: _Optional[int] = ..., logs: _Optional[_Mapping[str, float]] = ...) -> None: ...
+
+class EndTrialRequest(_message.Message):
+    __slots__ = ("search", "trial", "attempt")
+    SEARCH_FIELD_NUMBER: _ClassVar[int]
+    TRIAL_FIELD_NUMBER: _ClassVar[int]
+    ATTEMPT_FIELD_NUMBER: _ClassVar[int]
+    search: int
+    trial: str
+    attempt: int
+    def __init__(self, search: _Optional[int] = ..., trial: _Optional[str] = ..., attempt: _Optional[int] = ...) -> None: ...
+
+class AbortSearchRequest(_message.Message):
+    __slots__ = ("search", "worker", "traceback")
+    SEARCH_FIELD_NUMBER: _ClassVar[int]
+    WORKER_FIELD_NUMBER: _ClassVar[int]
+    TRACEBACK_FIELD_NUMBER: _ClassVar[int]
+    search: int
+    worker: str
+    traceback: str
+    def __init__(self, search: _Optional[int] = ..., worker: _Optional[str] = ..., traceback: _Optional[str] = ...) -> None: ...
+
+class GetTrialRequest(_message.Message):
+    __slots__ = ("search", "trial_id")
+    SEARCH_FIELD_NUMBER: _ClassVar[int]
+    TRIAL_ID_FIELD_NUMBER: _ClassVar[int]
+    search: int
+    trial_id: str
+    def __init__(self, search: _Optional[int] = ..., trial_id: _Optional[str] = ...) -> None: ...
+
+class GetBestTrialsRequest(_message.Message):
+    __slots__ = ("search", "number")
+    SEARCH_FIELD_NUMBER: _ClassVar[int]
+    NUMBER_FIELD_NUMBER: _ClassVar[int]
+    search: int
+    number: int
+    def __init__(self, search: _Optional[int] = ..., number: _Optional[int] = ...) -> None: ...
+
+class SearchRef(_message.Message):
+    __slots__ = ("search",)
+    SEARCH_FIELD_NUMBER: _ClassVar[int]
+    search: int
+    def __init__(self, search: _Optional[int] = ...) -> None: ...
+
+class UpdateSpaceRequest(_message.Message):
+    __slots__ = ("search", "space")
+    SEARCH_FIELD_NUMBER: _ClassVar[int]
+    SPACE_FIELD_NUMBER: _ClassVar[int]
+    search: int
+    space: str
+    def __init__(self, search: _Optional[int] = ..., space: _Optional[str] = ...) -> None: ...
+
+class GetStateRequest(_message.Message):
+    __slots__ = ("search", "worker")
+    SEARCH_FIELD_NUMBER: _ClassVar[int]
+    WORKER_FIELD_NUMBER: _ClassVar[int]
+    search: int
+    worker: str
+    def __init__(self, search: _Optional[int] = ..., worker: _Optional[str] = ...) -> None: ...

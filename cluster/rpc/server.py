@@ -1,0 +1,194 @@
+"""Serves a `Chief` over gRPC: a thin shell, every decision is the chief's or the search's."""
+
+from __future__ import annotations
+
+import functools
+import json
+import logging
+from collections.abc import Callable, Iterator
+from concurrent import futures
+from typing import Any, TypeVar
+
+import grpc
+
+from cluster.chief import Chief
+from cluster.errors import CannotListen, ClusterError, SearchFailed
+from cluster.program import Identity
+from cluster.rpc import cluster_pb2 as pb
+from cluster.rpc import cluster_pb2_grpc, codec
+from cluster.rpc.status import status_of
+from cluster.rpc.stock import StockService
+from cluster.search import Answer, Grant, Policy, Search
+
+log = logging.getLogger(__name__)
+
+# Each worker holds a thread for its stream and one for the call that waits for a trial; threads are made when needed.
+THREADS = 1024
+MAX_MESSAGE = 256 * 1024 * 1024
+OPTIONS = [
+    ("grpc.so_reuseport", 0),  # two chiefs on one port would split the trials between them
+    ("grpc.max_receive_message_length", MAX_MESSAGE),
+    ("grpc.max_send_message_length", MAX_MESSAGE),
+]
+Reply = TypeVar("Reply")
+Context = grpc.ServicerContext
+
+
+def serve(chief: Chief, policy: Policy, listen: str) -> grpc.Server:
+    """Starts to serve `chief` at `listen` (`host:port` or `unix:path`); `stop(grace)` ends it.
+
+    Raises:
+        CannotListen: the address cannot be bound.
+    """
+    server = grpc.server(futures.ThreadPoolExecutor(THREADS, thread_name_prefix="rpc"), options=OPTIONS)
+    cluster_pb2_grpc.add_ClusterServicer_to_server(ClusterService(chief, policy), server)
+    server.add_generic_rpc_handlers((StockService(chief, policy),))
+    try:
+        bound = server.add_insecure_port(listen)
+    except RuntimeError:
+        bound = 0
+    if not bound and not listen.startswith("unix:"):
+        raise CannotListen(
+            f"the chief cannot listen on {listen}: the port is taken, or the address is not this machine's. "
+            "Choose another with --listen HOST:PORT"
+        )
+    server.start()
+    return server
+
+
+def _answered(method: Callable[[Any, Any, Context], Reply]) -> Callable[[Any, Any, Context], Reply]:
+    """Turns errors into statuses, by the one table."""
+
+    @functools.wraps(method)
+    def call(self: Any, request: Any, context: Context) -> Reply:
+        try:
+            return method(self, request, context)
+        except Exception as error:
+            if not isinstance(error, ClusterError | KeyError):
+                log.exception("the chief could not answer %s", method.__name__)
+            context.abort(status_of(error), str(error) or type(error).__name__)
+            raise AssertionError("abort does not return") from error
+
+    return call
+
+
+class ClusterService(cluster_pb2_grpc.ClusterServicer):
+    """The service of `cluster.proto`."""
+
+    def __init__(self, chief: Chief, policy: Policy) -> None:
+        self._chief = chief
+        self._policy = policy
+
+    def Attend(self, beats: Iterator[pb.Beat], context: Context) -> Iterator[pb.Ack]:  # noqa: N802
+        first = next(beats, None)
+        if first is None:
+            return
+        hello = first.hello
+        try:
+            identity = Identity(hello.program, tuple(hello.arguments), hello.digest)
+            self._chief.join(first.worker, first.session, hello.host, identity)
+        except ClusterError as error:
+            context.abort(status_of(error), str(error))
+        reason, counted = f"{first.worker} is gone (its connection closed)", True
+        try:
+            yield self._ack(first.worker)
+            for beat in beats:
+                if beat.goodbye:
+                    reason, counted = beat.goodbye, False
+                yield self._ack(first.worker)
+        finally:
+            self._chief.left(first.worker, first.session, reason, counted=counted)
+
+    def _ack(self, worker: str) -> pb.Ack:
+        leaving = self._chief.beat(worker)
+        ack = pb.Ack(lease_seconds=self._policy.lease_seconds)
+        if leaving is not None:
+            ack.leaving, ack.reason, ack.exit_code = True, leaving.reason, leaving.exit_code
+        return ack
+
+    @_answered
+    def TrainerEnded(self, request: pb.TrainerEndedRequest, context: Context) -> pb.Empty:  # noqa: N802
+        self._chief.trainer_ended(request.trainer, request.reason, counted=request.counted)
+        return pb.Empty()
+
+    @_answered
+    def ProgramRaised(self, request: pb.ProgramRaisedRequest, context: Context) -> pb.ProgramRaisedReply:  # noqa: N802
+        news = self._chief.tell_once(request.traceback)
+        if news:
+            log.error("the program raised on %s:\n%s", request.worker, request.traceback.rstrip())
+        return pb.ProgramRaisedReply(news=news)
+
+    @_answered
+    def OpenSearch(self, request: pb.OpenSearchRequest, context: Context) -> pb.OpenSearchReply:  # noqa: N802
+        description = codec.description_from_json(request.description)
+        found = self._chief.find(request.index, description, request.wait_seconds, context.is_active)
+        if found is None:
+            return pb.OpenSearchReply(found=False)
+        directory = found[0].directory
+        return pb.OpenSearchReply(found=True, directory=str(directory.parent), project_name=directory.name)
+
+    @_answered
+    def NextTrial(self, request: pb.NextTrialRequest, context: Context) -> pb.NextTrialReply:  # noqa: N802
+        search = self._search(request)
+        context.add_callback(search.wake)
+        answer = search.next_trial(request.worker, request.trainer, request.wait_seconds, context.is_active)
+        if isinstance(answer, Grant):
+            trial = codec.trial_to_json(answer.trial)
+            return pb.NextTrialReply(kind=pb.NextTrialReply.GRANT, trial=trial, attempt=answer.attempt)
+        if answer is Answer.WAIT:
+            return pb.NextTrialReply(kind=pb.NextTrialReply.WAIT)
+        if search.failure is not None:
+            raise SearchFailed(str(search.failure))
+        return pb.NextTrialReply(kind=pb.NextTrialReply.OVER)
+
+    @_answered
+    def UpdateTrial(self, request: pb.UpdateTrialRequest, context: Context) -> pb.Json:  # noqa: N802
+        search = self._search(request)
+        trial = search.update_trial(request.trial_id, request.attempt, dict(request.metrics), request.step)
+        return pb.Json(body=codec.trial_to_json(trial))
+
+    @_answered
+    def ReportEpoch(self, request: pb.ReportEpochRequest, context: Context) -> pb.Empty:  # noqa: N802
+        self._search(request).report_epoch(request.trial_id, request.attempt, request.epoch, dict(request.logs))
+        return pb.Empty()
+
+    @_answered
+    def EndTrial(self, request: pb.EndTrialRequest, context: Context) -> pb.Empty:  # noqa: N802
+        self._search(request).end_trial(codec.trial_from_json(request.trial), request.attempt)
+        return pb.Empty()
+
+    @_answered
+    def AbortSearch(self, request: pb.AbortSearchRequest, context: Context) -> pb.Empty:  # noqa: N802
+        if self._chief.tell_once(request.traceback):
+            log.error("the program raised in the search on %s:\n%s", request.worker, request.traceback.rstrip())
+        last = request.traceback.rstrip().rsplit("\n", 1)[-1]
+        self._search(request).fail(SearchFailed(f"the program raised in the search on {request.worker}: {last}"))
+        return pb.Empty()
+
+    @_answered
+    def GetTrial(self, request: pb.GetTrialRequest, context: Context) -> pb.Json:  # noqa: N802
+        return pb.Json(body=codec.trial_to_json(self._search(request).trial(request.trial_id)))
+
+    @_answered
+    def GetBestTrials(self, request: pb.GetBestTrialsRequest, context: Context) -> pb.Json:  # noqa: N802
+        trials = self._search(request).best_trials(request.number)
+        return pb.Json(body=json.dumps([trial.get_state() for trial in trials]))
+
+    @_answered
+    def GetSpace(self, request: pb.SearchRef, context: Context) -> pb.Json:  # noqa: N802
+        return pb.Json(body=codec.space_to_json(self._search(request).space()))
+
+    @_answered
+    def UpdateSpace(self, request: pb.UpdateSpaceRequest, context: Context) -> pb.Empty:  # noqa: N802
+        self._search(request).update_space(codec.space_from_json(request.space))
+        return pb.Empty()
+
+    @_answered
+    def GetState(self, request: pb.GetStateRequest, context: Context) -> pb.Json:  # noqa: N802
+        return pb.Json(body=json.dumps(self._chief.read(request.worker, request.search)))
+
+    def _search(self, request: Any) -> Search:
+        searches = self._chief.searches
+        if not 0 <= request.search < len(searches):
+            raise KeyError(f"there is no search {request.search}")
+        return searches[request.search][0]

@@ -1,0 +1,48 @@
+"""One table from errors to gRPC statuses, and back."""
+
+from __future__ import annotations
+
+import grpc
+
+from cluster.errors import (
+    CannotListen,
+    ChiefUnreachable,
+    ClusterError,
+    DirectoryError,
+    LeaseLost,
+    MissingDependency,
+    NoSearch,
+    Refused,
+    SearchFailed,
+    UsageError,
+)
+
+STATUS: dict[type[Exception], grpc.StatusCode] = {
+    LeaseLost: grpc.StatusCode.FAILED_PRECONDITION,
+    Refused: grpc.StatusCode.PERMISSION_DENIED,
+    SearchFailed: grpc.StatusCode.ABORTED,
+    UsageError: grpc.StatusCode.INVALID_ARGUMENT,
+    DirectoryError: grpc.StatusCode.RESOURCE_EXHAUSTED,
+    KeyError: grpc.StatusCode.NOT_FOUND,
+    ClusterError: grpc.StatusCode.INTERNAL,
+}
+# Never raised by what the server calls.
+LOCAL_ONLY = (NoSearch, CannotListen, ChiefUnreachable, MissingDependency)
+# The call may not have arrived, or its answer was lost: it is sent again, for every call is safe to repeat.
+TRY_AGAIN = (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.DEADLINE_EXCEEDED)
+
+
+def status_of(error: Exception) -> grpc.StatusCode:
+    """The status under which an error travels."""
+    for kind in type(error).__mro__:
+        if kind in STATUS:
+            return STATUS[kind]
+    return grpc.StatusCode.UNKNOWN
+
+
+def error_of(code: grpc.StatusCode, details: str) -> Exception:
+    """The error that a status stands for."""
+    for kind, status in STATUS.items():
+        if status is code:
+            return kind(details)
+    return ClusterError(f"the chief answered {code.name}: {details}")

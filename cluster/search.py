@@ -1,0 +1,378 @@
+"""One search: an oracle and its leases behind one lock.
+
+Owns what a search promises: a trial is granted to one worker at a time, each end is counted once, a trial whose worker
+is gone runs again, and the search ends. Knows no gRPC and no process; `chief.py` holds one for each `tuner.search()`.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass
+from enum import Enum
+from pathlib import Path
+from typing import Any
+
+from cluster.errors import SearchFailed
+from cluster.leases import Lease, LeaseTable
+from cluster.seams import FINISHED, OwnedOracle
+from cluster.state import EventLog
+
+log = logging.getLogger(__name__)
+
+ASK_AGAIN_SECONDS = 1.0  # an oracle that had nothing is asked again after this, even when nothing has changed
+
+
+@dataclass(frozen=True)
+class Policy:
+    """What the user decides about a search.
+
+    Attributes:
+        lease_seconds: How long a worker's lease lives without a heartbeat.
+        stock_lease_seconds: The same for a stock KerasTuner client, which has no heartbeat.
+        max_attempts: How often a trial may lose its worker before it counts as failed.
+    """
+
+    lease_seconds: float = 15.0
+    stock_lease_seconds: float = 3600.0
+    max_attempts: int = 3
+
+
+@dataclass(frozen=True)
+class Grant:
+    """A trial and the number of this attempt at it."""
+
+    trial: Any
+    attempt: int
+
+
+class Answer(Enum):
+    """What a worker gets where there is no trial for it."""
+
+    WAIT = "wait"
+    OVER = "over"
+
+
+class Search:
+    """One call of `tuner.search()`, served to workers. Any thread may call any method.
+
+    Args:
+        oracle: The oracle, owned from now on until `close`.
+        directory: The project directory; the event log is there.
+        policy: What the user decides.
+        clock: A monotonic clock, in seconds.
+    """
+
+    def __init__(
+        self, oracle: OwnedOracle, directory: Path, policy: Policy, clock: Callable[[], float] = time.monotonic
+    ) -> None:
+        self.directory = directory
+        self.failure: Exception | None = None
+        self.granted: Counter[str] = Counter()  # grants by worker
+        self._owned = oracle
+        self._policy = policy
+        self._clock = clock
+        self._events = EventLog(directory)
+        self._changed = threading.Condition(threading.RLock())
+        self._over = False
+        self._dry_until = 0.0  # the oracle has nothing before this time, unless something changes
+        self._failures_in_a_row = 0
+        self._began: dict[str, float] = {}
+        self._progress: dict[str, tuple[int, dict[str, float]]] = {}
+        past = self._events.read()
+        self._losses = Counter(e["trial"] for e in past if e["event"] == "lost" and e.get("counted"))
+        attempts: dict[str, int] = {}
+        for event in past:
+            if event["event"] == "grant":
+                attempts[event["trial"]] = int(event["attempt"])
+        self.leases = LeaseTable(clock, policy.lease_seconds, attempts)
+        for trial_id, trial in oracle.oracle.trials.items():
+            if trial.status in FINISHED:
+                self.leases.remember_end(trial_id)
+
+    # --- for workers
+
+    def next_trial(
+        self,
+        worker: str,
+        trainer: str,
+        timeout: float = 0.0,
+        active: Callable[[], bool] = lambda: True,
+        lease_seconds: float | None = None,
+    ) -> Grant | Answer:
+        """Waits for a trial.
+
+        Args:
+            worker: The worker's name.
+            trainer: The id of its trainer process. One trainer holds one trial: asking again while it holds one gives
+                the same trial and attempt again, for the answer to the first call was lost.
+            timeout: How long to wait, in seconds.
+            active: Whether the caller still waits; looked at whenever `wake` is called.
+            lease_seconds: How long the lease lives without a heartbeat, where it differs from the policy's.
+
+        Returns:
+            A grant; `WAIT` when the time is up (ask again); `OVER` when the search is.
+        """
+        deadline = self._clock() + timeout
+        with self._changed:
+            while True:
+                for lease in self.leases.held_by(trainer=trainer):
+                    return Grant(self._trial(lease.trial_id), lease.attempt)
+                for lease in self.leases.held_by(worker=worker):
+                    self._lose(lease, "its trainer was replaced")
+                self.reclaim()
+                if not self._over and self._dry_until <= self._clock():
+                    grant = self._grant(worker, trainer, lease_seconds)
+                    if grant is not None:
+                        return grant
+                if self._over:
+                    return Answer.OVER
+                left = deadline - self._clock()
+                if left <= 0 or not active():
+                    return Answer.WAIT
+                self._changed.wait(min(left, ASK_AGAIN_SECONDS))
+                if not active():
+                    return Answer.WAIT
+
+    def update_trial(self, trial_id: str, attempt: int, metrics: dict[str, float], step: int) -> Any:
+        """Takes metrics of a running trial; returns the oracle's copy of it.
+
+        Raises:
+            LeaseLost: the attempt is over.
+        """
+        with self._changed:
+            self.leases.check(trial_id, attempt)
+            return self._owned.oracle.update_trial(trial_id, metrics, step=step)
+
+    def report_epoch(self, trial_id: str, attempt: int, epoch: int, logs: dict[str, float]) -> None:
+        """Takes the metrics of one epoch (counted from 0), for the eye: they are not the oracle's.
+
+        Raises:
+            LeaseLost: the attempt is over, and the worker stops training.
+        """
+        self.leases.check(trial_id, attempt)
+        self._progress[trial_id] = (epoch, logs)
+        log.debug("trial %s epoch %d: %s", trial_id, epoch + 1, logs)
+
+    def end_trial(self, trial: Any, attempt: int) -> None:
+        """Takes the end of an attempt: its status, hyperparameters and message. A repeat is accepted and changes nothing.
+
+        Raises:
+            LeaseLost: the attempt was over before; the result is dropped.
+        """
+        with self._changed:
+            if self.leases.was_ended(trial.trial_id, attempt):
+                return
+            lease = self.leases.check(trial.trial_id, attempt)
+            try:
+                kept = self._owned.end(trial)
+                self._owned.save()
+            except Exception as error:
+                self.fail(error)
+                raise
+            self.leases.end(trial.trial_id, attempt)
+            seconds = self._clock() - self._began.pop(trial.trial_id, self._clock())
+            self._events.append(
+                "end",
+                trial=trial.trial_id,
+                attempt=attempt,
+                worker=lease.worker,
+                status=kept.status,
+                score=None if kept.score is None else float(kept.score),
+                seconds=round(seconds, 3),
+            )
+            self._tell_end(kept, lease.worker, seconds)
+            self._count_failures(kept)
+            self._note_change()
+
+    def trial(self, trial_id: str) -> Any:
+        """The oracle's copy of a trial.
+
+        Raises:
+            KeyError: there is no such trial.
+        """
+        with self._changed:
+            return self._trial(trial_id)
+
+    def best_trials(self, number: int) -> list[Any]:
+        """The best trials, the best first."""
+        with self._changed:
+            return list(self._owned.oracle.get_best_trials(number))
+
+    def space(self) -> Any:
+        """A copy of the search space."""
+        with self._changed:
+            return self._owned.oracle.get_space()
+
+    def update_space(self, hyperparameters: Any) -> None:
+        """Adds hyperparameters that are not in the space yet."""
+        with self._changed:
+            self._owned.oracle.update_space(hyperparameters)
+            self._owned.save()
+
+    def state(self) -> dict[str, Any]:
+        """All that the oracle knows, as KerasTuner saves it: `{"oracle": …, "trials": […]}`."""
+        with self._changed:
+            oracle = self._owned.oracle
+            return {"oracle": oracle.get_state(), "trials": [x.get_state() for x in oracle.trials.values()]}
+
+    # --- for the chief
+
+    def begin(self, **about: Any) -> None:
+        """Writes that the search goes on from here, and what is known about it."""
+        with self._changed:
+            self._owned.save()
+            self._events.append("search_begin", **about)
+
+    def lose_trainer(self, trainer: str, reason: str, *, counted: bool = True) -> None:
+        """A trainer is gone: its trial runs again elsewhere.
+
+        Args:
+            trainer: Its id.
+            reason: Why, in words for the user.
+            counted: False where nobody is to blame (a worker that was told to leave).
+        """
+        with self._changed:
+            for lease in self.leases.held_by(trainer=trainer):
+                self._lose(lease, reason, counted=counted)
+
+    def lose_worker(self, worker: str, reason: str, *, counted: bool = True) -> None:
+        """A worker is gone: its trial runs again elsewhere."""
+        with self._changed:
+            for lease in self.leases.held_by(worker=worker):
+                self._lose(lease, reason, counted=counted)
+
+    def give_back(self, reason: str) -> None:
+        """The chief is stopped in order: every trial that runs will run again, and nobody is to blame."""
+        with self._changed:
+            for lease in self.leases.open:
+                self._lose(lease, reason, counted=False)
+
+    def reclaim(self) -> None:
+        """Takes back the trials whose lease has run out."""
+        with self._changed:
+            for lease in self.leases.expired():
+                self._lose(lease, f"{lease.worker} was not heard of in time")
+
+    def wake(self) -> None:
+        """Lets every waiting call look again at whether its caller still waits."""
+        with self._changed:
+            self._changed.notify_all()
+
+    def fail(self, error: Exception) -> None:
+        """Ends the search: `error` is what `tuner.search()` raises on the chief."""
+        with self._changed:
+            if not self._over:
+                self.failure = error
+                self._over = True
+                self._events.append("search_failed", error=f"{type(error).__name__}: {error}"[:2000])
+            self._changed.notify_all()
+
+    def wait(self, seconds: float) -> bool:
+        """Waits until the search is over, `seconds` at most; returns whether it is."""
+        with self._changed:
+            self._changed.wait_for(lambda: self._over, timeout=seconds)
+            return self._over
+
+    def end(self) -> None:
+        """Writes that the search has come to its end."""
+        with self._changed:
+            self._owned.save()
+            counts = Counter(trial.status for trial in self._owned.oracle.trials.values())
+            self._events.append("search_end", trials=dict(counts))
+
+    def close(self) -> None:
+        """Gives the oracle back and closes the log; what the program reads next, it reads from its own oracle."""
+        with self._changed:
+            self._owned.release()
+            self._events.close()
+
+    @property
+    def over(self) -> bool:
+        """Whether every trial is done, or the search has failed."""
+        return self._over
+
+    # --- under the lock
+
+    def _trial(self, trial_id: str) -> Any:
+        return self._owned.oracle.trials[trial_id]
+
+    def _note_change(self) -> None:
+        self._dry_until = 0.0
+        self._changed.notify_all()
+
+    def _grant(self, worker: str, trainer: str, lease_seconds: float | None) -> Grant | None:
+        try:
+            trial = self._owned.create(worker)
+        except Exception as error:
+            self.fail(error)
+            return None
+        if trial.status == "RUNNING":
+            attempt = self.leases.next_attempt(trial.trial_id)
+            values = dict(trial.hyperparameters.values)
+            self._owned.save()
+            self._events.append(
+                "grant", trial=trial.trial_id, attempt=attempt, worker=worker, trainer=trainer, values=values
+            )
+            self.leases.grant(trial.trial_id, worker, trainer, lease_seconds)
+            self._began[trial.trial_id] = self._clock()
+            self.granted[worker] += 1
+            again = "" if attempt == 1 else f", attempt {attempt}"
+            log.info("trial %s → %s%s: %s", trial.trial_id, worker, again, _short(values))
+            return Grant(trial, attempt)
+        if trial.status == "STOPPED" and not self.leases.open:
+            self._over = True
+            self._changed.notify_all()
+        # Otherwise the oracle waits for running trials, or one of them may still come back to be run again.
+        self._dry_until = self._clock() + ASK_AGAIN_SECONDS
+        return None
+
+    def _lose(self, lease: Lease, reason: str, *, counted: bool = True) -> None:
+        trial_id = lease.trial_id
+        self.leases.drop(trial_id)
+        self._events.append("lost", trial=trial_id, attempt=lease.attempt, worker=lease.worker, reason=reason, counted=counted)
+        self._losses[trial_id] += int(counted)
+        if self._losses[trial_id] < self._policy.max_attempts:
+            log.warning("trial %s is lost (%s) and will run again", trial_id, reason)
+            self._owned.requeue(trial_id)
+        else:
+            log.error("trial %s failed: it has lost %d workers; the last: %s", trial_id, self._losses[trial_id], reason)
+            trial = self._trial(trial_id)
+            trial.status = "FAILED"
+            trial.message = f"The trial lost {self._losses[trial_id]} workers. The last: {reason}"
+            self._owned.end(trial)
+            self._events.append("end", trial=trial_id, attempt=lease.attempt, worker=lease.worker, status="FAILED", score=None)
+            self._count_failures(trial)
+        self._owned.save()
+        self._note_change()
+
+    def _count_failures(self, trial: Any) -> None:
+        if trial.status == "INVALID":
+            return
+        self._failures_in_a_row = self._failures_in_a_row + 1 if trial.status == "FAILED" else 0
+        if self._failures_in_a_row >= self._owned.max_consecutive_failures:
+            self.fail(
+                SearchFailed(
+                    f"Number of consecutive failures exceeded the limit of {self._owned.max_consecutive_failures}.\n"
+                    f"{trial.message or ''}"
+                )
+            )
+
+    def _tell_end(self, trial: Any, worker: str, seconds: float) -> None:
+        if trial.status == "COMPLETED":
+            best = self._owned.oracle.get_best_trials(1)[0]
+            name = self._owned.oracle.objective.name
+            log.info(
+                "trial %s %s=%.5g on %s in %.1f s; best %.5g (trial %s)",
+                *(trial.trial_id, name, trial.score, worker, seconds, best.score, best.trial_id),
+            )
+        else:
+            again = " and will run again" if trial.status == "INVALID" else ""
+            log.warning("trial %s failed on %s%s:\n%s", trial.trial_id, worker, again, (trial.message or "").rstrip())
+
+
+def _short(values: dict[str, Any]) -> str:
+    return ", ".join(f"{k}={v:.4g}" if isinstance(v, float) else f"{k}={v}" for k, v in values.items()) or "defaults"

@@ -1,0 +1,162 @@
+"""What is on disk beside KerasTuner's own files: atomic saves, the event log, the lock on a project.
+
+Owns how bytes reach the disk. Does not know what an oracle is: `search.py` says what to write and when.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import json
+import logging
+import os
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any, TextIO
+
+from cluster.errors import DirectoryError
+
+log = logging.getLogger(__name__)
+
+EVENTS = "events.jsonl"
+LOCK = "chief.lock"
+MODE = 0o644
+
+
+def write_atomically(path: str | os.PathLike[str], text: str) -> None:
+    """Writes `text` to `path` so that a reader, or a crash, sees the old file or the new one and nothing between.
+
+    Raises:
+        DirectoryError: the disk is full or the directory cannot be written; the old file is untouched.
+    """
+    target = Path(path)
+    try:
+        handle, name = tempfile.mkstemp(prefix=f".{target.name}.", dir=target.parent)
+        try:
+            with os.fdopen(handle, "w", encoding="utf-8") as file:
+                file.write(text)
+                file.flush()
+                os.fsync(file.fileno())
+            os.chmod(name, MODE)
+            os.replace(name, target)
+        except BaseException:
+            with contextlib.suppress(OSError):
+                os.unlink(name)
+            raise
+    except OSError as error:
+        raise DirectoryError(f"{target} cannot be written: {error.strerror}. What was saved before is whole.") from error
+
+
+def ensure_writable(directory: Path) -> None:
+    """Makes `directory` and checks that files can be made in it.
+
+    Raises:
+        DirectoryError: it cannot be made or written; the text says who tried.
+    """
+    try:
+        directory.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=directory):
+            pass
+    except OSError as error:
+        raise DirectoryError(
+            f"the results directory {directory} cannot be written by user {os.getuid()}: {error.strerror}. "
+            "Give it to that user (in compose: set CLUSTER_UID to its owner's id), or choose another directory."
+        ) from error
+
+
+class EventLog:
+    """The append-only log of a search, `events.jsonl`: one JSON object a line, with `time` in Unix seconds.
+
+    An event is on disk when `append` returns. A line that a crash cut short is dropped when the log is opened again.
+
+    Args:
+        directory: The project directory.
+        clock: Gives the time in Unix seconds.
+    """
+
+    def __init__(self, directory: Path, clock: Callable[[], float] = time.time) -> None:
+        self._path = directory / EVENTS
+        self._clock = clock
+        self._file: TextIO | None = None
+
+    def read(self) -> list[dict[str, Any]]:
+        """Every whole event on disk, oldest first; a line that is no JSON object is skipped with a warning."""
+        if not self._path.exists():
+            return []
+        events = []
+        for number, line in enumerate(self._path.read_text(encoding="utf-8", errors="replace").splitlines(), 1):
+            try:
+                event = json.loads(line)
+                if not isinstance(event, dict) or "event" not in event:
+                    raise ValueError("no event")
+                events.append(event)
+            except ValueError:
+                log.warning("%s line %d is damaged and is left out", self._path, number)
+        return events
+
+    def append(self, event: str, **fields: Any) -> None:
+        """Adds one event and waits until it is on disk."""
+        if self._file is None:
+            self._cut_unfinished_line()
+            self._file = self._path.open("a", encoding="utf-8")
+        record = {"time": self._clock(), "event": event, **fields}
+        try:
+            self._file.write(json.dumps(record) + "\n")
+            self._file.flush()
+            os.fsync(self._file.fileno())
+        except OSError as error:
+            raise DirectoryError(f"{self._path} cannot be written: {error.strerror}") from error
+
+    def close(self) -> None:
+        """Closes the file; a later `append` opens it again."""
+        if self._file is not None:
+            self._file.close()
+            self._file = None
+
+    def _cut_unfinished_line(self) -> None:
+        if not self._path.exists():
+            return
+        content = self._path.read_bytes()
+        whole = content.rfind(b"\n") + 1
+        if whole < len(content):
+            log.warning("the last event of %s was cut short by a crash and is dropped", self._path)
+            os.truncate(self._path, whole)
+
+
+@contextlib.contextmanager
+def hold_project(directory: Path) -> Iterator[None]:
+    """Holds the project directory: one chief or local run at a time, on this host.
+
+    Raises:
+        DirectoryError: another process holds it.
+    """
+    with (directory / LOCK).open("a") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise DirectoryError(
+                f"the project directory {directory} is in use by another run. Wait for it, or choose another "
+                "project_name."
+            ) from None
+        yield
+
+
+def set_aside_damaged(directory: Path) -> list[Path]:
+    """Moves trial files that are no JSON out of the search's way, to `trial.json.damaged`, and says so.
+
+    Returns:
+        The new paths. KerasTuner would refuse the whole project for one of them.
+    """
+    moved = []
+    for path in sorted(directory.glob("trial_*/trial.json")):
+        try:
+            if not isinstance(json.loads(path.read_text(encoding="utf-8")), dict):
+                raise ValueError("not an object")
+        except ValueError as error:
+            aside = path.with_name("trial.json.damaged")
+            os.replace(path, aside)
+            log.error("%s is damaged (%s) and was set aside as %s; its trial runs again", path, error, aside.name)
+            moved.append(aside)
+    return moved

@@ -1,0 +1,129 @@
+"""What stands in for `tuner.oracle` while a search runs in a trainer, or in a local run.
+
+Owns the translation of KerasTuner's calls on its oracle into calls on a session with attempts (fencing numbers). Does
+not know where the search is: `Session` is either the search itself, in this process, or the chief behind `rpc`.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from typing import Any, Protocol
+
+from cluster.errors import LeaseLost
+from cluster.search import Answer, Grant, Search
+
+log = logging.getLogger(__name__)
+
+WAIT_SECONDS = 20.0  # how long one call waits on the chief before it asks again
+
+
+class Session(Protocol):
+    """A trainer's way to one search. `trial` is a `keras_tuner` trial, `hyperparameters` a `HyperParameters`."""
+
+    def next_trial(self, timeout: float) -> Grant | Answer: ...
+    def update_trial(self, trial_id: str, attempt: int, metrics: dict[str, float], step: int) -> Any: ...
+    def report_epoch(self, trial_id: str, attempt: int, epoch: int, logs: dict[str, float]) -> None: ...
+    def end_trial(self, trial: Any, attempt: int) -> None: ...
+    def trial(self, trial_id: str) -> Any: ...
+    def best_trials(self, number: int) -> list[Any]: ...
+    def space(self) -> Any: ...
+    def update_space(self, hyperparameters: Any) -> None: ...
+
+
+class LocalSession:
+    """The session of a local run: the search is in this process.
+
+    Args:
+        search: The search.
+        worker: The name under which it is written down.
+    """
+
+    def __init__(self, search: Search, worker: str = "local") -> None:
+        self._worker = worker
+        self._search = search
+        self.update_trial = search.update_trial
+        self.report_epoch = search.report_epoch
+        self.end_trial = search.end_trial
+        self.trial = search.trial
+        self.best_trials = search.best_trials
+        self.space = search.space
+        self.update_space = search.update_space
+
+    def next_trial(self, timeout: float) -> Grant | Answer:
+        return self._search.next_trial(self._worker, self._worker, timeout, lease_seconds=float("inf"))
+
+
+class OracleProxy:
+    """Stands where `tuner.oracle` stood; what it does not know, it reads from the tuner's own oracle.
+
+    Args:
+        oracle: The tuner's own oracle.
+        session: The way to the search.
+        trial_class: `keras_tuner.engine.trial.Trial`.
+    """
+
+    def __init__(self, oracle: Any, session: Session, trial_class: Callable[..., Any]) -> None:
+        self._oracle = oracle
+        self._session = session
+        self._trial_class = trial_class
+        self._attempts: dict[str, int] = {}
+        self.verbose = 0
+
+    def __getattr__(self, name: str) -> Any:
+        if name.startswith("__"):
+            raise AttributeError(name)
+        return getattr(self.__dict__["_oracle"], name)
+
+    def create_trial(self, tuner_id: str) -> Any:
+        """The next trial, however long it takes; one with the status STOPPED when the search is over."""
+        while True:
+            answer = self._session.next_trial(WAIT_SECONDS)
+            if isinstance(answer, Grant):
+                self._attempts[answer.trial.trial_id] = answer.attempt
+                return answer.trial
+            if answer is Answer.OVER:
+                return self._trial_class(self._oracle.get_space(), trial_id="none", status="STOPPED")
+
+    def update_trial(self, trial_id: str, metrics: dict[str, Any], step: int = 0) -> Any:
+        """Reports metrics; returns the oracle's copy of the trial."""
+        plain = {name: float(value) for name, value in metrics.items()}
+        return self._session.update_trial(trial_id, self._attempts.get(trial_id, 0), plain, step)
+
+    def report_epoch(self, trial_id: str, epoch: int, logs: dict[str, float]) -> None:
+        """Tells the chief of one epoch.
+
+        Raises:
+            LeaseLost: the trial was given to another worker; training ends here.
+        """
+        self._session.report_epoch(trial_id, self._attempts.get(trial_id, 0), epoch, logs)
+
+    def end_trial(self, trial: Any) -> None:
+        """Ends the trial, unless it was given to another worker meanwhile: then this result is dropped."""
+        attempt = self._attempts.pop(trial.trial_id, 0)
+        try:
+            self._session.end_trial(trial, attempt)
+        except LeaseLost as lost:
+            log.warning("the result of trial %s is dropped: %s", trial.trial_id, lost)
+
+    def get_trial(self, trial_id: str) -> Any:
+        """The oracle's copy of a trial."""
+        return self._session.trial(trial_id)
+
+    def get_best_trials(self, num_trials: int = 1) -> list[Any]:
+        """The best trials so far, the best first."""
+        return self._session.best_trials(num_trials)
+
+    def get_space(self) -> Any:
+        """A copy of the search space."""
+        return self._session.space()
+
+    def update_space(self, hyperparameters: Any) -> None:
+        """Adds hyperparameters that are not in the space yet."""
+        self._session.update_space(hyperparameters)
+
+    def save(self, *_: Any) -> None:
+        """The search saves the oracle."""
+
+    def reload(self, *_: Any) -> None:
+        """The search has the newest state."""

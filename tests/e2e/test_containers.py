@@ -1,0 +1,123 @@
+"""The main job in real containers: `docker compose up --scale worker=N` runs a KerasTuner program and ends by itself.
+
+The programs are in tests/e2e/containers; none knows of the cluster. Where a figure is printed, the assertion beside it
+is wide: the figure is for people, and a busy machine is not a bug.
+"""
+
+import json
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.e2e.stack import UID, Container, Stack
+
+pytestmark = [pytest.mark.containers, pytest.mark.timeout(280, func_only=True)]
+
+
+def events(project: Path) -> list[dict[str, Any]]:
+    """The chief's event log of one search."""
+    return [json.loads(line) for line in (project / "events.jsonl").read_text().splitlines()]
+
+
+def trials(project: Path) -> dict[str, dict[str, Any]]:
+    """KerasTuner's own record of each trial."""
+    files = sorted(project.glob("trial_*/trial.json"))
+    return {trial["trial_id"]: trial for trial in (json.loads(file.read_text()) for file in files)}
+
+
+def check_each_completed_once(project: Path, count: int) -> None:
+    """Every trial is COMPLETED in KerasTuner's own files, and was run and ended once."""
+    records = trials(project)
+    assert len(records) == count
+    assert {trial["status"] for trial in records.values()} == {"COMPLETED"}
+    oracle = json.loads((project / "oracle.json").read_text())
+    assert sorted(oracle["end_order"]) == sorted(records)
+    assert oracle["ongoing_trials"] == {}
+    grants = Counter(event["trial"] for event in events(project) if event["event"] == "grant")
+    assert grants == Counter(dict.fromkeys(records, 1))
+
+
+def workers_of(project: Path) -> set[str]:
+    return {event["worker"] for event in events(project) if event["event"] == "grant"}
+
+
+def check_all_ended_well(containers: list[Container], count: int) -> None:
+    assert [(one.status, one.exit_code, one.restarts) for one in containers] == [("exited", 0, 0)] * count
+
+
+def test_eight_trials_of_a_second_on_three_workers(stack: Stack, capsys: pytest.CaptureFixture[str]) -> None:
+    stack.program("sleep_trials.py")
+    done = stack.up("--scale", "worker=3")
+    assert done.returncode == 0, done.stdout
+
+    project = stack.results / "sleep"
+    check_each_completed_once(project, 8)
+    assert len(workers_of(project)) == 3
+    check_all_ended_well(stack.containers("worker"), 3)
+    check_all_ended_well(stack.containers("chief"), 1)
+
+    first_grant = min(event["time"] for event in events(project) if event["event"] == "grant")
+    last_end = max(event["time"] for event in events(project) if event["event"] == "end")
+    last_exit = max(one.finished for service in ("chief", "worker") for one in stack.containers(service))
+    with capsys.disabled():
+        print(
+            f"\n8 trials of 1 s, 3 workers: {last_exit - first_grant:.1f} s from the first grant to the last exit "
+            f"({last_end - first_grant:.1f} s to the last trial's end)"
+        )
+    assert last_exit - first_grant < 20
+
+
+def test_the_flagship_leaves_its_results_to_the_user(stack: Stack) -> None:
+    stack.settings["PROGRAM"] = (
+        "-m fashion tune --oracle random --max-trials 4 --epochs 1 --train-samples 500 --data generated"
+    )
+    done = stack.up("--scale", "worker=2")
+    assert done.returncode == 0, done.stdout
+
+    project = stack.results / "fashion-random"
+    check_each_completed_once(project, 4)
+    assert (project / "best/model.keras").stat().st_size > 0
+    assert json.loads((project / "best/hyperparameters.json").read_text())
+    assert {path.stat().st_uid for path in (stack.results, *stack.results.rglob("*"))} == {UID}
+
+
+def test_a_program_of_ones_own_with_two_searches(stack: Stack) -> None:
+    stack.program("two_searches.py")
+    done = stack.up("--scale", "worker=2")
+    assert done.returncode == 0, done.stdout
+
+    check_each_completed_once(stack.results / "coarse", 4)
+    check_each_completed_once(stack.results / "fine", 4)
+    last_line = "fine: best model gives 64 answers"
+    assert last_line in stack.logs("chief")
+    assert stack.logs("worker").count(last_line) == 2
+    assert {path.stat().st_uid for path in stack.results.rglob("*")} == {UID}
+
+
+def test_a_worker_that_joins_in_mid_run_takes_trials(stack: Stack) -> None:
+    stack.program("sleep_trials.py", "--trials", "16")
+    assert stack.up("-d", "--scale", "worker=1").returncode == 0
+    stack.wait_for_line("worker", "sleeps")
+    assert len(stack.containers("worker")) == 1
+
+    more = stack.up("-d", "--scale", "worker=2", "--no-recreate")
+    assert more.returncode == 0, more.stdout
+    stack.wait()
+
+    check_each_completed_once(stack.results / "sleep", 16)
+    assert len(workers_of(stack.results / "sleep")) == 2
+    check_all_ended_well(stack.containers("worker"), 2)
+    check_all_ended_well(stack.containers("chief"), 1)
+
+
+def test_a_program_that_does_not_exist_ends_with_its_name(stack: Stack) -> None:
+    stack.settings |= {"PROGRAM": "no_such_program.py", "WORKSPACE": str(stack.workspace)}
+    done = stack.up("--scale", "worker=2", timeout=120)
+
+    assert done.returncode != 0
+    assert "no_such_program.py" in stack.logs("chief")
+    (chief,) = stack.containers("chief")
+    assert chief.status == "exited"
+    assert chief.exit_code != 0
