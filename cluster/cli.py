@@ -15,7 +15,7 @@ import typer
 
 from cluster import leash
 from cluster.chief import Chief
-from cluster.errors import ClusterError
+from cluster.errors import ClusterError, SearchFailed
 from cluster.program import Program
 from cluster.search import Policy
 
@@ -49,7 +49,8 @@ MaxAttempts = Annotated[
 ]
 ChiefAddress = Annotated[str, typer.Option("--chief", envvar="CLUSTER_CHIEF", help="The chief's HOST:PORT.")]
 ConnectTimeout = Annotated[
-    float, typer.Option(envvar="CLUSTER_CONNECT_TIMEOUT", min=0.0, help="How long to wait for the chief at first, in s.")
+    float,
+    typer.Option(envvar="CLUSTER_CONNECT_TIMEOUT", min=0.0, help="How long to wait for the chief at first, in s."),
 ]
 Patience = Annotated[
     float, typer.Option(envvar="CLUSTER_PATIENCE", min=0.0, help="How long to wait for a chief that has gone, in s.")
@@ -113,7 +114,9 @@ def chief(
     max_attempts: MaxAttempts = 3,
     linger_seconds: Annotated[
         float,
-        typer.Option(envvar="CLUSTER_LINGER_SECONDS", min=0.0, help="How long to wait at the end for workers to leave."),
+        typer.Option(
+            envvar="CLUSTER_LINGER_SECONDS", min=0.0, help="How long to wait at the end for workers to leave."
+        ),
     ] = 30.0,
     leash_end: LeashEnd = None,
 ) -> None:
@@ -204,11 +207,16 @@ def trainer(
     if leash_end is not None:
         leash.hold(leash_end, leash.vanish)
     client = ChiefClient(chief_address, patience)
-    raise typer.Exit(run_under(program, WorkerRole(client, worker_name, trainer_id)))
+    try:
+        code = run_under(program, WorkerRole(client, worker_name, trainer_id))
+    except SearchFailed as failed:
+        code = failed.exit_code  # the chief has said why
+    raise typer.Exit(code)
 
 
 def main() -> None:
     """The console script: runs a command, and turns errors into one clear line and an exit code."""
+    os.environ.setdefault("GRPC_VERBOSITY", "NONE")  # what fails is said by the errors below
     try:
         app()
     except ClusterError as error:
@@ -244,5 +252,3 @@ def _configure_logging() -> None:
     for noisy in ("tensorflow", "absl", "jax"):
         logging.getLogger(noisy).setLevel(logging.WARNING)
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
-
-

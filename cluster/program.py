@@ -16,7 +16,6 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from importlib.machinery import ModuleSpec, PathFinder
 from pathlib import Path
-from types import TracebackType
 
 from cluster.errors import UsageError
 
@@ -43,7 +42,9 @@ class Identity:
             theirs, ours = " ".join(other.arguments), " ".join(self.arguments)
             return [f"arguments: {theirs!r} on the worker, {ours!r} on the chief"]
         if self.digest != other.digest:
-            return [f"the text of {self.name} differs (digest {other.digest} on the worker, {self.digest} on the chief)"]
+            return [
+                f"the text of {self.name} differs (digest {other.digest} on the worker, {self.digest} on the chief)"
+            ]
         return []
 
 
@@ -78,7 +79,9 @@ class Program:
                 raise UsageError("-m needs the name of a module")
             program = cls(words[1], True, tuple(words[2:]))
         elif words[0].startswith("-"):
-            raise UsageError(f"there is no option {words[0]!r}. Options of the cluster come before the program; see --help")
+            raise UsageError(
+                f"there is no option {words[0]!r}. Options of the cluster come before the program; see --help"
+            )
         else:
             program = cls(words[0], False, tuple(words[1:]))
         program.locate()
@@ -172,8 +175,7 @@ def _searching_here() -> Iterator[None]:
 
 def own_traceback(error: BaseException) -> str:
     """The traceback of an exception as the program's user knows it: without the frames of the launcher."""
+    report = traceback.TracebackException.from_exception(error)
     here = (str(Path(__file__).parent) + os.sep, runpy.__file__, "<frozen runpy>")
-    step: TracebackType | None = error.__traceback__
-    while step is not None and step.tb_frame.f_code.co_filename.startswith(here):
-        step = step.tb_next
-    return "".join(traceback.format_exception(type(error), error, step or error.__traceback__))
+    report.stack = traceback.StackSummary.from_list([x for x in report.stack if not x.filename.startswith(here)])
+    return "".join(report.format())

@@ -70,7 +70,7 @@ def _csv(rows: list[dict[str, Any]]) -> str:
 def _headline(oracle: Any, rows: list[dict[str, Any]]) -> str:
     done = sum(row["status"] == "COMPLETED" for row in rows)
     failed = f", {len(rows) - done} not completed" if done < len(rows) else ""
-    text = f"{done} trials completed{failed}"
+    text = f"{done} trial{'' if done == 1 else 's'} completed{failed}"
     if rows and rows[0]["score"] is not None:
         text += f"; best {oracle.objective.name}={rows[0]['score']:.5g} (trial {rows[0]['trial']})"
     return text

@@ -19,7 +19,7 @@ from typing import Any
 import cluster
 from cluster import report, seams
 from cluster.chief import Chief, Description
-from cluster.errors import PROGRAM_RAISED, ClusterError, NoSearch
+from cluster.errors import PROGRAM_RAISED, ClusterError, NoSearch, SearchFailed
 from cluster.program import Identity, Program, own_traceback
 from cluster.rpc.client import ChiefClient, RemoteSession
 from cluster.search import Policy, Search
@@ -63,7 +63,9 @@ class _OwnerRole:
         if self._fresh and first:
             _empty(place)
         elif overwrite and place not in self._begun and self._was_interrupted(place):
-            log.warning("the last run in %s was interrupted: it goes on, in spite of overwrite=True (or use --fresh)", project)
+            log.warning(
+                "the last run in %s was interrupted: it goes on, in spite of overwrite=True (or use --fresh)", project
+            )
         elif overwrite:
             _empty(place)
 
@@ -202,7 +204,7 @@ class WorkerRole:
             raise
         except Exception as error:
             self._client.abort_search(index, self.tuner_id, own_traceback(error))
-            raise
+            raise SearchFailed(f"the program raised in the search: {error}") from error
         finally:
             tuner.oracle = oracle
         state = self._client.state(index, self.tuner_id)

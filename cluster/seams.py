@@ -1,8 +1,8 @@
 """The only module that touches KerasTuner's private names.
 
 Owns how a role gets between a program and KerasTuner (`installed`), and what the chief needs of an oracle beyond its
-public methods (`OwnedOracle`). Everything is put in place by attribute, at the moment the program imports KerasTuner, so
-that whatever the program decides before that (its Keras backend, its environment) holds; and taken away again at the end.
+public methods (`OwnedOracle`). Everything is put in place by attribute, at the moment the program imports KerasTuner,
+so that whatever the program decides before that (its Keras backend, its environment) holds; and is taken away again.
 
 The names below were read in KerasTuner 1.4.8. `check` stops with a clear message where a release differs.
 """
@@ -99,10 +99,14 @@ def check(version: str, source: ModuleType) -> None:
         )
     for name, parameters in EXPECTED.items():
         *path, last = name.split(".")
-        owner = functools.reduce(lambda at, part: getattr(at, part, None), path, source)
+        owner: Any = source
+        for part in path:
+            owner = getattr(owner, part, None)
         found = getattr(owner, last, None)
         if found is None or list(inspect.signature(found).parameters) != parameters:
-            raise MissingDependency(f"KerasTuner {version} has no {name}({', '.join(parameters)}): it cannot be used here")
+            raise MissingDependency(
+                f"KerasTuner {version} has no {name}({', '.join(parameters)}): it cannot be used here"
+            )
 
 
 def _number(version: str) -> tuple[int, ...]:
@@ -155,12 +159,11 @@ class _AfterImport(MetaPathFinder, Loader):
 
 
 def _install(role: Role, undo: contextlib.ExitStack) -> None:
-    from keras_tuner.src import utils
+    import keras_tuner.src
+    from keras_tuner.src import config, utils
     from keras_tuner.src.distribute import utils as distribute
     from keras_tuner.src.engine import base_tuner, oracle, tuner_utils
     from keras_tuner.src.tuners import gridsearch
-
-    import keras_tuner.src
 
     check(importlib.metadata.version("keras-tuner"), keras_tuner.src)
 
@@ -168,6 +171,8 @@ def _install(role: Role, undo: contextlib.ExitStack) -> None:
         undo.callback(setattr, owner, name, getattr(owner, name))
         setattr(owner, name, new)
 
+    # The search shows a failed trial's traceback, once, wherever the trial ran.
+    replace(config, "DEBUG", False)
     replace(utils, "save_json", _save_json(utils.save_json))
     # Roles are given by the launcher, not guessed from KERASTUNER_* variables.
     replace(distribute, "has_chief_oracle", lambda: False)

@@ -158,7 +158,7 @@ class Search:
         log.debug("trial %s epoch %d: %s", trial_id, epoch + 1, logs)
 
     def end_trial(self, trial: Any, attempt: int) -> None:
-        """Takes the end of an attempt: its status, hyperparameters and message. A repeat is accepted and changes nothing.
+        """Takes the end of an attempt: its status, hyperparameters and message. A repeat changes nothing.
 
         Raises:
             LeaseLost: the attempt was over before; the result is dropped.
@@ -333,7 +333,9 @@ class Search:
     def _lose(self, lease: Lease, reason: str, *, counted: bool = True) -> None:
         trial_id = lease.trial_id
         self.leases.drop(trial_id)
-        self._events.append("lost", trial=trial_id, attempt=lease.attempt, worker=lease.worker, reason=reason, counted=counted)
+        self._events.append(
+            "lost", trial=trial_id, attempt=lease.attempt, worker=lease.worker, reason=reason, counted=counted
+        )
         self._losses[trial_id] += int(counted)
         if self._losses[trial_id] < self._policy.max_attempts:
             log.warning("trial %s is lost (%s) and will run again", trial_id, reason)
@@ -344,7 +346,9 @@ class Search:
             trial.status = "FAILED"
             trial.message = f"The trial lost {self._losses[trial_id]} workers. The last: {reason}"
             self._owned.end(trial)
-            self._events.append("end", trial=trial_id, attempt=lease.attempt, worker=lease.worker, status="FAILED", score=None)
+            self._events.append(
+                "end", trial=trial_id, attempt=lease.attempt, worker=lease.worker, status="FAILED", score=None
+            )
             self._count_failures(trial)
         self._owned.save()
         self._note_change()
@@ -356,8 +360,8 @@ class Search:
         if self._failures_in_a_row >= self._owned.max_consecutive_failures:
             self.fail(
                 SearchFailed(
-                    f"Number of consecutive failures exceeded the limit of {self._owned.max_consecutive_failures}.\n"
-                    f"{trial.message or ''}"
+                    f"Number of consecutive failures exceeded the limit of {self._owned.max_consecutive_failures}. "
+                    f"The last: {(trial.message or 'no message').rstrip().rsplit(chr(10), 1)[-1]}"
                 )
             )
 

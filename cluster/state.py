@@ -46,7 +46,9 @@ def write_atomically(path: str | os.PathLike[str], text: str) -> None:
                 os.unlink(name)
             raise
     except OSError as error:
-        raise DirectoryError(f"{target} cannot be written: {error.strerror}. What was saved before is whole.") from error
+        raise DirectoryError(
+            f"{target} cannot be written: {error.strerror}. What was saved before is whole."
+        ) from error
 
 
 def ensure_writable(directory: Path) -> None:

@@ -1,7 +1,7 @@
 """The supervisor: joins the chief, starts the trainer, says how it ended, and starts it again.
 
-Owns the worker's presence (the heartbeat stream) and the trainer process. Imports neither Keras nor the program, so that
-nothing the trainer does can starve a heartbeat.
+Owns the worker's presence (the heartbeat stream) and the trainer process. Imports neither Keras nor the program, so
+that nothing the trainer does can starve a heartbeat.
 """
 
 from __future__ import annotations
@@ -66,7 +66,9 @@ class Worker:
         patience: How long to wait for one that has gone, in seconds.
     """
 
-    def __init__(self, program: Program, client: ChiefClient, name: str, connect_timeout: float, patience: float) -> None:
+    def __init__(
+        self, program: Program, client: ChiefClient, name: str, connect_timeout: float, patience: float
+    ) -> None:
         self.happenings: queue.SimpleQueue[TrainerExit | Leave | Stop | ClusterError] = queue.SimpleQueue()
         self._program = program
         self._client = client
@@ -101,8 +103,8 @@ class Worker:
         log.info("waiting for the chief at %s (%.0f s at most)", self._client.address, self._connect_timeout)
         if not self._client.wait_until_there(self._connect_timeout):
             raise ChiefUnreachable(
-                f"no chief answers at {self._client.address} within {self._connect_timeout:.0f} s. Is it running, and is "
-                "the address right? See --chief and --connect-timeout"
+                f"no chief answers at {self._client.address} within {self._connect_timeout:.0f} s. Is it running, and "
+                "is the address right? See --chief and --connect-timeout"
             )
 
     # --- the trainer
@@ -192,7 +194,9 @@ class Worker:
                 now = time.monotonic()
                 gone_since = gone_since or now
                 if now - gone_since > self._patience:
-                    self.happenings.put(ChiefUnreachable(f"{error} and it has not come back for {self._patience:.0f} s"))
+                    self.happenings.put(
+                        ChiefUnreachable(f"{error} and it has not come back for {self._patience:.0f} s")
+                    )
                     return
             except ClusterError as error:
                 self.happenings.put(error)

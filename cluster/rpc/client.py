@@ -60,7 +60,7 @@ class ChiefClient:
         self.address = address
         self._patience = patience
         self._channel = grpc.insecure_channel(address, options=OPTIONS)
-        self._stub = cluster_pb2_grpc.ClusterStub(self._channel)
+        self._stub = cluster_pb2_grpc.ClusterStub(self._channel)  # type: ignore[no-untyped-call]
 
     def close(self) -> None:
         """Ends the connection."""

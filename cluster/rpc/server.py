@@ -41,7 +41,7 @@ def serve(chief: Chief, policy: Policy, listen: str) -> grpc.Server:
         CannotListen: the address cannot be bound.
     """
     server = grpc.server(futures.ThreadPoolExecutor(THREADS, thread_name_prefix="rpc"), options=OPTIONS)
-    cluster_pb2_grpc.add_ClusterServicer_to_server(ClusterService(chief, policy), server)
+    cluster_pb2_grpc.add_ClusterServicer_to_server(ClusterService(chief, policy), server)  # type: ignore[no-untyped-call]
     server.add_generic_rpc_handlers((StockService(chief, policy),))
     try:
         bound = server.add_insecure_port(listen)
@@ -79,7 +79,7 @@ class ClusterService(cluster_pb2_grpc.ClusterServicer):
         self._chief = chief
         self._policy = policy
 
-    def Attend(self, beats: Iterator[pb.Beat], context: Context) -> Iterator[pb.Ack]:  # noqa: N802
+    def Attend(self, beats: Iterator[pb.Beat], context: Context) -> Iterator[pb.Ack]:
         first = next(beats, None)
         if first is None:
             return
@@ -107,19 +107,19 @@ class ClusterService(cluster_pb2_grpc.ClusterServicer):
         return ack
 
     @_answered
-    def TrainerEnded(self, request: pb.TrainerEndedRequest, context: Context) -> pb.Empty:  # noqa: N802
+    def TrainerEnded(self, request: pb.TrainerEndedRequest, context: Context) -> pb.Empty:
         self._chief.trainer_ended(request.trainer, request.reason, counted=request.counted)
         return pb.Empty()
 
     @_answered
-    def ProgramRaised(self, request: pb.ProgramRaisedRequest, context: Context) -> pb.ProgramRaisedReply:  # noqa: N802
+    def ProgramRaised(self, request: pb.ProgramRaisedRequest, context: Context) -> pb.ProgramRaisedReply:
         news = self._chief.tell_once(request.traceback)
         if news:
             log.error("the program raised on %s:\n%s", request.worker, request.traceback.rstrip())
         return pb.ProgramRaisedReply(news=news)
 
     @_answered
-    def OpenSearch(self, request: pb.OpenSearchRequest, context: Context) -> pb.OpenSearchReply:  # noqa: N802
+    def OpenSearch(self, request: pb.OpenSearchRequest, context: Context) -> pb.OpenSearchReply:
         description = codec.description_from_json(request.description)
         found = self._chief.find(request.index, description, request.wait_seconds, context.is_active)
         if found is None:
@@ -128,7 +128,7 @@ class ClusterService(cluster_pb2_grpc.ClusterServicer):
         return pb.OpenSearchReply(found=True, directory=str(directory.parent), project_name=directory.name)
 
     @_answered
-    def NextTrial(self, request: pb.NextTrialRequest, context: Context) -> pb.NextTrialReply:  # noqa: N802
+    def NextTrial(self, request: pb.NextTrialRequest, context: Context) -> pb.NextTrialReply:
         search = self._search(request)
         context.add_callback(search.wake)
         answer = search.next_trial(request.worker, request.trainer, request.wait_seconds, context.is_active)
@@ -142,23 +142,23 @@ class ClusterService(cluster_pb2_grpc.ClusterServicer):
         return pb.NextTrialReply(kind=pb.NextTrialReply.OVER)
 
     @_answered
-    def UpdateTrial(self, request: pb.UpdateTrialRequest, context: Context) -> pb.Json:  # noqa: N802
+    def UpdateTrial(self, request: pb.UpdateTrialRequest, context: Context) -> pb.Json:
         search = self._search(request)
         trial = search.update_trial(request.trial_id, request.attempt, dict(request.metrics), request.step)
         return pb.Json(body=codec.trial_to_json(trial))
 
     @_answered
-    def ReportEpoch(self, request: pb.ReportEpochRequest, context: Context) -> pb.Empty:  # noqa: N802
+    def ReportEpoch(self, request: pb.ReportEpochRequest, context: Context) -> pb.Empty:
         self._search(request).report_epoch(request.trial_id, request.attempt, request.epoch, dict(request.logs))
         return pb.Empty()
 
     @_answered
-    def EndTrial(self, request: pb.EndTrialRequest, context: Context) -> pb.Empty:  # noqa: N802
+    def EndTrial(self, request: pb.EndTrialRequest, context: Context) -> pb.Empty:
         self._search(request).end_trial(codec.trial_from_json(request.trial), request.attempt)
         return pb.Empty()
 
     @_answered
-    def AbortSearch(self, request: pb.AbortSearchRequest, context: Context) -> pb.Empty:  # noqa: N802
+    def AbortSearch(self, request: pb.AbortSearchRequest, context: Context) -> pb.Empty:
         if self._chief.tell_once(request.traceback):
             log.error("the program raised in the search on %s:\n%s", request.worker, request.traceback.rstrip())
         last = request.traceback.rstrip().rsplit("\n", 1)[-1]
@@ -166,29 +166,30 @@ class ClusterService(cluster_pb2_grpc.ClusterServicer):
         return pb.Empty()
 
     @_answered
-    def GetTrial(self, request: pb.GetTrialRequest, context: Context) -> pb.Json:  # noqa: N802
+    def GetTrial(self, request: pb.GetTrialRequest, context: Context) -> pb.Json:
         return pb.Json(body=codec.trial_to_json(self._search(request).trial(request.trial_id)))
 
     @_answered
-    def GetBestTrials(self, request: pb.GetBestTrialsRequest, context: Context) -> pb.Json:  # noqa: N802
+    def GetBestTrials(self, request: pb.GetBestTrialsRequest, context: Context) -> pb.Json:
         trials = self._search(request).best_trials(request.number)
         return pb.Json(body=json.dumps([trial.get_state() for trial in trials]))
 
     @_answered
-    def GetSpace(self, request: pb.SearchRef, context: Context) -> pb.Json:  # noqa: N802
+    def GetSpace(self, request: pb.SearchRef, context: Context) -> pb.Json:
         return pb.Json(body=codec.space_to_json(self._search(request).space()))
 
     @_answered
-    def UpdateSpace(self, request: pb.UpdateSpaceRequest, context: Context) -> pb.Empty:  # noqa: N802
+    def UpdateSpace(self, request: pb.UpdateSpaceRequest, context: Context) -> pb.Empty:
         self._search(request).update_space(codec.space_from_json(request.space))
         return pb.Empty()
 
     @_answered
-    def GetState(self, request: pb.GetStateRequest, context: Context) -> pb.Json:  # noqa: N802
+    def GetState(self, request: pb.GetStateRequest, context: Context) -> pb.Json:
         return pb.Json(body=json.dumps(self._chief.read(request.worker, request.search)))
 
     def _search(self, request: Any) -> Search:
         searches = self._chief.searches
         if not 0 <= request.search < len(searches):
             raise KeyError(f"there is no search {request.search}")
-        return searches[request.search][0]
+        search: Search = searches[request.search][0]
+        return search

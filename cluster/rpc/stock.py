@@ -1,7 +1,7 @@
 """KerasTuner's own service on the chief's port: a stock client, without the launcher, can take trials.
 
-Owns the translation from KerasTuner's protos. A stock client sends no attempt and no heartbeat: it is known by its tuner
-id, holds one trial at a time, and its lease is long (`Policy.stock_lease_seconds`).
+Owns the translation from KerasTuner's protos. A stock client sends no attempt and no heartbeat: it is known by its
+tuner id, holds one trial at a time, and its lease is long (`Policy.stock_lease_seconds`).
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ class StockService(grpc.GenericRpcHandler):
         self._chief = chief
         self._policy = policy
 
-    def service(self, details: grpc.HandlerCallDetails) -> grpc.RpcMethodHandler | None:
+    def service(self, details: grpc.HandlerCallDetails) -> grpc.RpcMethodHandler[bytes, bytes] | None:
         """The handler of a call, or None where it is not KerasTuner's."""
         if not details.method.startswith(PREFIX):
             return None
@@ -55,14 +55,14 @@ class StockService(grpc.GenericRpcHandler):
 
         return call
 
-    def _GetSpace(self, search: Search, protos: Any, request: Any, context: Any) -> Any:  # noqa: N802
+    def _GetSpace(self, search: Search, protos: Any, request: Any, context: Any) -> Any:
         return protos.service.GetSpaceResponse(hyperparameters=search.space().to_proto())
 
-    def _UpdateSpace(self, search: Search, protos: Any, request: Any, context: Any) -> Any:  # noqa: N802
+    def _UpdateSpace(self, search: Search, protos: Any, request: Any, context: Any) -> Any:
         search.update_space(seams.space_from_proto(request.hyperparameters))
         return protos.service.UpdateSpaceResponse()
 
-    def _CreateTrial(self, search: Search, protos: Any, request: Any, context: grpc.ServicerContext) -> Any:  # noqa: N802
+    def _CreateTrial(self, search: Search, protos: Any, request: Any, context: grpc.ServicerContext) -> Any:
         worker = f"stock {request.tuner_id}"
         context.add_callback(search.wake)
         lease_seconds = self._policy.stock_lease_seconds
@@ -72,13 +72,13 @@ class StockService(grpc.GenericRpcHandler):
         status = "STOPPED" if search.over else "IDLE"
         return protos.service.CreateTrialResponse(trial=seams.empty_trial(search.space(), status).to_proto())
 
-    def _UpdateTrial(self, search: Search, protos: Any, request: Any, context: Any) -> Any:  # noqa: N802
+    def _UpdateTrial(self, search: Search, protos: Any, request: Any, context: Any) -> Any:
         trial = search.update_trial(
             request.trial_id, self._attempt(search, request.trial_id), dict(request.metrics), request.step
         )
         return protos.service.UpdateTrialResponse(trial=trial.to_proto())
 
-    def _EndTrial(self, search: Search, protos: Any, request: Any, context: Any) -> Any:  # noqa: N802
+    def _EndTrial(self, search: Search, protos: Any, request: Any, context: Any) -> Any:
         trial = seams.trial_from_proto(request.trial)
         try:
             search.end_trial(trial, self._attempt(search, trial.trial_id))
@@ -86,10 +86,10 @@ class StockService(grpc.GenericRpcHandler):
             log.warning("the result of trial %s from a stock client is dropped: %s", trial.trial_id, lost)
         return protos.service.EndTrialResponse()
 
-    def _GetTrial(self, search: Search, protos: Any, request: Any, context: Any) -> Any:  # noqa: N802
+    def _GetTrial(self, search: Search, protos: Any, request: Any, context: Any) -> Any:
         return protos.service.GetTrialResponse(trial=search.trial(request.trial_id).to_proto())
 
-    def _GetBestTrials(self, search: Search, protos: Any, request: Any, context: Any) -> Any:  # noqa: N802
+    def _GetBestTrials(self, search: Search, protos: Any, request: Any, context: Any) -> Any:
         trials = search.best_trials(request.num_trials)
         return protos.service.GetBestTrialsResponse(trials=[trial.to_proto() for trial in trials])
 

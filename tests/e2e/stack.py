@@ -82,6 +82,7 @@ class Stack:
     project: str
     directory: Path
     settings: dict[str, str] = field(default_factory=dict)
+    overlays: tuple[Path, ...] = ()  # compose files on top of compose.yaml
 
     def __post_init__(self) -> None:
         self.workspace.mkdir()
@@ -116,8 +117,8 @@ class Stack:
 
     def compose(self, *arguments: str) -> tuple[str, ...]:
         """The words of a `docker compose` command of this stack; the checkout's own .env is left out."""
-        files = ("--project-directory", str(ROOT), "--env-file", os.devnull)
-        return ("compose", "-p", self.project, *files, *arguments)
+        files = (word for path in (ROOT / "compose.yaml", *self.overlays) for word in ("-f", str(path)))
+        return ("compose", "-p", self.project, "--env-file", os.devnull, *files, *arguments)
 
     def up(self, *options: str, timeout: float = 240) -> subprocess.CompletedProcess[str]:
         return attempt(*self.compose("up", "--no-build", "--no-color", *options), env=self.env(), timeout=timeout)
@@ -145,9 +146,11 @@ class Stack:
             finally:
                 follower.kill()
 
-    def wait(self) -> None:
-        """Returns when every container of the stack has exited; the test's timeout bounds the wait."""
-        docker("wait", *docker(*self.compose("ps", "--all", "--quiet"), env=self.env()).split())
+    def wait(self, *services: str) -> None:
+        """Returns when every container of these services (all) has exited for good; the test bounds the wait."""
+        ids = docker(*self.compose("ps", "--all", "--quiet", *services), env=self.env()).split()
+        while any(one.status != "exited" for one in inspect(*ids)):
+            docker("wait", *ids)  # also returns when the engine is about to start one of them again
 
     def down(self) -> None:
         docker(*self.compose("down", "--volumes", "--remove-orphans", "--timeout", "5"), env=self.env())

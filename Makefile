@@ -1,0 +1,53 @@
+# Each target makes .venv when it is missing or older than what it is made from, and reuses it.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+READY := $(VENV)/.ready
+
+.PHONY: help demo test check e2e bench proto lock clean
+
+help:
+	@echo "make demo    a chief and two workers tune fashion/ on a small sample"
+	@echo "make test    the tests (no Docker, no GPU)"
+	@echo "make check   format, lint, types"
+	@echo "make e2e     the tests in real containers (needs a Docker Engine with Compose v2)"
+	@echo "make bench   the benchmarks"
+
+$(READY): pyproject.toml requirements.lock
+	@$(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))' || \
+		{ echo "Python 3.11 to 3.13 is needed; $(PYTHON) is $$($(PYTHON) --version 2>&1). Name one: make PYTHON=python3.12"; exit 1; }
+	@echo "setting up $(VENV) (a few minutes the first time)"
+	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -c requirements.lock -e '.[cpu,dev]'
+	@touch $@
+
+demo: $(READY)
+	$(BIN)/cluster run --workers 2 --fresh -m fashion tune --oracle random --max-trials 4 --epochs 2 \
+		--train-samples 4000 --directory results --project demo
+	@echo
+	@cat results/demo/report.md
+
+test: $(READY)
+	$(BIN)/python -m pytest -m "not containers" tests
+
+check: $(READY)
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+
+e2e: $(READY)
+	$(BIN)/python -m pytest -m containers tests/e2e
+
+bench: $(READY)
+	$(BIN)/python -m tests.bench
+
+proto: $(READY)
+	$(BIN)/python -m grpc_tools.protoc -I. --python_out=. --grpc_python_out=. --pyi_out=. cluster/rpc/cluster.proto
+
+lock: $(READY)
+	$(BIN)/python -m pip install --quiet uv
+	$(BIN)/uv pip compile pyproject.toml --all-extras --universal --python-version 3.11 \
+		--no-annotate --no-header --quiet -o requirements.lock
+
+clean:
+	rm -rf $(VENV) build *.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis

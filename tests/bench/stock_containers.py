@@ -1,0 +1,49 @@
+"""Eight trials that sleep 1 s, on three workers in containers: stock KerasTuner beside the cluster.
+
+    python -m tests.bench.stock_containers
+
+Both sides run the same program in the same image under the same compose.yaml; stock.yaml only takes the launcher away.
+The clock starts when the first trial does and is the engine's, so that both sides are measured by the same hand.
+"""
+
+import re
+import tempfile
+from datetime import datetime
+from pathlib import Path
+
+from tests.e2e.stack import TAG, Stack, docker
+
+STOCK = Path(__file__).parent / "stock.yaml"
+LINE = re.compile(r"(?P<time>\d{4}-\d\d-\d\dT\S+Z) .*trial \d+ sleeps")
+
+
+def first_trial(stack: Stack) -> float:
+    """When the engine read the first line of a trial, in Unix seconds."""
+    logs = "\n".join(docker("logs", "--timestamps", worker.id) for worker in stack.containers("worker"))
+    return min(datetime.fromisoformat(match["time"]).timestamp() for match in LINE.finditer(logs))
+
+
+def measure(name: str, overlays: tuple[Path, ...]) -> None:
+    with tempfile.TemporaryDirectory() as directory:
+        stack = Stack(f"bench-{name}", Path(directory), overlays=overlays)
+        stack.program("sleep_trials.py")
+        try:
+            done = stack.up("--scale", "worker=3")
+            assert done.returncode == 0, done.stdout
+            start = first_trial(stack)
+            workers = max(worker.finished for worker in stack.containers("worker")) - start
+            chief = max(one.finished for one in stack.containers("chief")) - start
+        finally:
+            stack.down()
+    print(f"{name:<8} {workers:>22.1f} s {chief:>22.1f} s", flush=True)
+
+
+def main() -> None:
+    docker("compose", "--env-file", "/dev/null", "build", "--quiet", env={"CLUSTER_TAG": TAG}, timeout=1800)
+    print(f"{'':<8} {'last worker has left':>24} {'chief has left':>24}")
+    measure("stock", (STOCK,))
+    measure("cluster", ())
+
+
+if __name__ == "__main__":
+    main()
