@@ -222,9 +222,6 @@ def main() -> None:
     except ClusterError as error:
         sys.stderr.write(f"cluster: error: {error}\n")
         sys.exit(error.exit_code)
-    except KeyboardInterrupt as interrupt:
-        sys.stderr.write("cluster: interrupted; run the same command again to go on\n")
-        sys.exit(_signal_code(interrupt))
 
 
 class _Terminated(KeyboardInterrupt):
@@ -237,18 +234,28 @@ def _signal_code(interrupt: KeyboardInterrupt) -> int:
 
 @contextlib.contextmanager
 def _interruptible() -> Iterator[None]:
+    """Makes SIGTERM end what is inside in order, as Ctrl-C does; then the process exits with 128 + the signal."""
+
     def terminate(_signum: int, _frame: FrameType | None) -> None:
         raise _Terminated
 
     previous: Any = signal.signal(signal.SIGTERM, terminate)
     try:
         yield
+    except KeyboardInterrupt as interrupt:
+        sys.stderr.write("cluster: interrupted; run the same command again to go on\n")
+        raise typer.Exit(_signal_code(interrupt)) from None
     finally:
         signal.signal(signal.SIGTERM, previous)
 
 
 def _configure_logging() -> None:
-    logging.basicConfig(level=logging.INFO, format="cluster: %(message)s", stream=sys.stderr)
-    for noisy in ("tensorflow", "absl", "jax"):
-        logging.getLogger(noisy).setLevel(logging.WARNING)
+    """Sends this package's own log to stderr; the program's logging is the program's."""
+    own = logging.getLogger("cluster")
+    if not own.handlers:
+        handler = logging.StreamHandler()
+        handler.setFormatter(logging.Formatter("cluster: %(message)s"))
+        own.addHandler(handler)
+        own.setLevel(logging.INFO)
+        own.propagate = False
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")

@@ -115,7 +115,7 @@ class _Children:
         finally:
             try:
                 if interrupted:
-                    self._signal(signal.SIGINT, only="chief")
+                    self._signal(signal.SIGTERM, only="chief")  # it tells the workers
                 self._wait(STOP_SECONDS if interrupted else 5.0)
                 self._signal(signal.SIGTERM)
                 self._wait(STOP_SECONDS)
