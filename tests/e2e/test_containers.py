@@ -27,16 +27,27 @@ def trials(project: Path) -> dict[str, dict[str, Any]]:
     return {trial["trial_id"]: trial for trial in (json.loads(file.read_text()) for file in files)}
 
 
-def check_each_completed_once(project: Path, count: int) -> None:
-    """Every trial is COMPLETED in KerasTuner's own files, and was run and ended once."""
+def check_completed(project: Path, count: int) -> None:
+    """Every trial is COMPLETED in KerasTuner's own files, by one result."""
     records = trials(project)
     assert len(records) == count
     assert {trial["status"] for trial in records.values()} == {"COMPLETED"}
     oracle = json.loads((project / "oracle.json").read_text())
     assert sorted(oracle["end_order"]) == sorted(records)
     assert oracle["ongoing_trials"] == {}
-    grants = Counter(event["trial"] for event in events(project) if event["event"] == "grant")
-    assert grants == Counter(dict.fromkeys(records, 1))
+    assert times(project, "end", status="COMPLETED") == dict.fromkeys(records, 1)
+
+
+def check_completed_at_the_first_attempt(project: Path, count: int) -> None:
+    """As `check_completed`, and no trial was started twice."""
+    check_completed(project, count)
+    assert set(times(project, "grant").values()) == {1}
+
+
+def times(project: Path, event: str, **fields: str) -> dict[str, int]:
+    """How often the event log holds such an event, by trial."""
+    wanted = {"event": event, **fields}
+    return dict(Counter(record["trial"] for record in events(project) if wanted.items() <= record.items()))
 
 
 def workers_of(project: Path) -> set[str]:
@@ -53,7 +64,7 @@ def test_eight_trials_of_a_second_on_three_workers(stack: Stack, capsys: pytest.
     assert done.returncode == 0, done.stdout
 
     project = stack.results / "sleep"
-    check_each_completed_once(project, 8)
+    check_completed_at_the_first_attempt(project, 8)
     assert len(workers_of(project)) == 3
     check_all_ended_well(stack.containers("worker"), 3)
     check_all_ended_well(stack.containers("chief"), 1)
@@ -70,17 +81,23 @@ def test_eight_trials_of_a_second_on_three_workers(stack: Stack, capsys: pytest.
 
 
 def test_the_flagship_leaves_its_results_to_the_user(stack: Stack) -> None:
-    stack.settings["PROGRAM"] = (
-        "-m fashion tune --oracle random --max-trials 4 --epochs 1 --train-samples 500 --data generated"
-    )
+    program = "-m fashion tune --oracle random --max-trials 4 --epochs 1 --train-samples 500 --data generated"
+    stack.settings["PROGRAM"] = program
     done = stack.up("--scale", "worker=2")
     assert done.returncode == 0, done.stdout
 
     project = stack.results / "fashion-random"
-    check_each_completed_once(project, 4)
+    check_completed_at_the_first_attempt(project, 4)
     assert (project / "best/model.keras").stat().st_size > 0
     assert json.loads((project / "best/hyperparameters.json").read_text())
+    assert (project / "report.md").stat().st_size > 0
     assert {path.stat().st_uid for path in (stack.results, *stack.results.rglob("*"))} == {UID}
+
+    # The same program without the launcher is stock KerasTuner: it finds its own files, and nothing left to do.
+    again = stack.run("python", *program.split())
+    assert "Reloading Tuner from results/fashion-random/tuner0.json" in again
+    assert "Best of 4 trials" in again
+    check_completed_at_the_first_attempt(project, 4)
 
 
 def test_a_program_of_ones_own_with_two_searches(stack: Stack) -> None:
@@ -88,8 +105,8 @@ def test_a_program_of_ones_own_with_two_searches(stack: Stack) -> None:
     done = stack.up("--scale", "worker=2")
     assert done.returncode == 0, done.stdout
 
-    check_each_completed_once(stack.results / "coarse", 4)
-    check_each_completed_once(stack.results / "fine", 4)
+    check_completed_at_the_first_attempt(stack.results / "coarse", 4)
+    check_completed_at_the_first_attempt(stack.results / "fine", 4)
     last_line = "fine: best model gives 64 answers"
     assert last_line in stack.logs("chief")
     assert stack.logs("worker").count(last_line) == 2
@@ -106,10 +123,38 @@ def test_a_worker_that_joins_in_mid_run_takes_trials(stack: Stack) -> None:
     assert more.returncode == 0, more.stdout
     stack.wait()
 
-    check_each_completed_once(stack.results / "sleep", 16)
+    check_completed_at_the_first_attempt(stack.results / "sleep", 16)
     assert len(workers_of(stack.results / "sleep")) == 2
     check_all_ended_well(stack.containers("worker"), 2)
     check_all_ended_well(stack.containers("chief"), 1)
+
+
+def test_a_worker_that_is_scaled_away_hands_its_trial_back(stack: Stack) -> None:
+    stack.program("sleep_trials.py", "--trials", "8")
+    assert stack.up("-d", "--scale", "worker=2").returncode == 0
+    stack.wait_for_line("worker", "sleeps")
+
+    fewer = stack.up("-d", "--scale", "worker=1", "--no-recreate")
+    assert fewer.returncode == 0, fewer.stdout
+    stack.wait()
+
+    check_completed(stack.results / "sleep", 8)
+    check_all_ended_well(stack.containers("worker"), 1)
+    check_all_ended_well(stack.containers("chief"), 1)
+
+
+def test_a_chief_that_is_killed_is_started_again(stack: Stack) -> None:
+    stack.program("sleep_trials.py", "--trials", "8")
+    assert stack.up("-d", "--scale", "worker=2").returncode == 0
+    stack.wait_for_line("chief", "default_objective=")
+
+    stack.kill("chief")
+    stack.wait()
+
+    check_completed(stack.results / "sleep", 8)
+    (chief,) = stack.containers("chief")
+    assert (chief.exit_code, chief.restarts) == (0, 1)
+    assert {worker.exit_code for worker in stack.containers("worker")} == {0}
 
 
 def test_a_program_that_does_not_exist_ends_with_its_name(stack: Stack) -> None:

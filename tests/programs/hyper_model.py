@@ -34,7 +34,13 @@ class Model(keras_tuner.HyperModel):
 
 
 tuner = keras_tuner.RandomSearch(
-    Model(), objective="val_accuracy", max_trials=4, executions_per_trial=2, seed=11, directory="results", project_name="hm"
+    Model(),
+    objective="val_accuracy",
+    max_trials=4,
+    executions_per_trial=2,
+    seed=11,
+    directory="results",
+    project_name="hm",
 )
 tuner.search(x, y, epochs=2, validation_split=0.25, verbose=0, callbacks=[Counter()])
 model = tuner.get_best_models()[0]

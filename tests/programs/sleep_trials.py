@@ -1,4 +1,4 @@
-"""A KerasTuner program whose trials do nothing for a while: `sleep_trials.py [--trials N] [--seconds S] [--directory D]`."""
+"""A KerasTuner program whose trials sleep: `sleep_trials.py [--trials N] [--seconds S] [--directory D]`."""
 
 import argparse
 import time

@@ -1,0 +1,174 @@
+"""Who is here, and which search a worker means."""
+
+from __future__ import annotations
+
+import threading
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from cluster.chief import Chief, Description
+from cluster.errors import Refused, SearchFailed
+from cluster.program import Identity
+
+PROGRAM = Identity("tune.py", ("--epochs", "3"), "abc")
+
+
+def hp(name: str, **config: Any) -> dict[str, Any]:
+    return {"class_name": "Int", "config": {"name": name, "conditions": [], **config}}
+
+
+DESCRIPTION = Description("Tuner", "RandomSearchOracle", "loss (min)", 10, "results/x", (hp("units", max_value=64),))
+
+
+class FakeSearch:
+    """A search that remembers what it was told."""
+
+    def __init__(self) -> None:
+        self.calls: list[tuple[Any, ...]] = []
+        self.over = False
+        self.leases = self
+
+    def lose_worker(self, worker: str, reason: str, *, counted: bool) -> None:
+        self.calls.append(("lose_worker", worker, reason, counted))
+
+    def lose_trainer(self, trainer: str, reason: str, *, counted: bool) -> None:
+        self.calls.append(("lose_trainer", trainer, reason, counted))
+
+    def renew(self, worker: str) -> None:
+        self.calls.append(("renew", worker))
+
+    def fail(self, error: Exception) -> None:
+        self.calls.append(("fail", str(error)))
+
+    def state(self) -> dict[str, Any]:
+        return {"oracle": {}, "trials": []}
+
+
+def chief_with_search() -> tuple[Chief, FakeSearch]:
+    chief, search = Chief(PROGRAM), FakeSearch()
+    chief.begin(search, DESCRIPTION)  # type: ignore[arg-type]
+    return chief, search
+
+
+def test_a_worker_of_another_program_is_refused() -> None:
+    chief = Chief(PROGRAM)
+    with pytest.raises(Refused, match=r"program: 'other.py' on the worker, 'tune.py' on the chief"):
+        chief.join("w", "s", "host", replace(PROGRAM, name="other.py"))
+    with pytest.raises(Refused, match="arguments: '' on the worker, '--epochs 3' on the chief"):
+        chief.join("w", "s", "host", replace(PROGRAM, arguments=()))
+    assert chief.present == []
+
+
+def test_a_name_is_taken_once() -> None:
+    chief = Chief(PROGRAM)
+    chief.join("w", "s1", "host", PROGRAM)
+    with pytest.raises(Refused, match="already here"):
+        chief.join("w", "s2", "host", PROGRAM)
+    chief.left("w", "s1", "gone")
+    chief.join("w", "s2", "host", PROGRAM)
+    assert chief.present == ["w"]
+
+
+def test_a_worker_that_comes_back_on_a_second_connection_has_not_left() -> None:
+    chief, search = chief_with_search()
+    chief.join("w", "s", "host", PROGRAM)
+    chief.join("w", "s", "host", PROGRAM)
+    chief.left("w", "s", "the first connection broke")
+    assert chief.present == ["w"]
+    assert search.calls == []
+    chief.left("w", "s", "gone")
+    assert chief.present == []
+    assert search.calls == [("lose_worker", "w", "gone", True)]
+
+
+def test_a_heartbeat_renews_and_tells_of_the_end() -> None:
+    chief, search = chief_with_search()
+    assert chief.beat("w") is None
+    assert search.calls == [("renew", "w")]
+    chief.leave("no disk", 6)
+    leaving = chief.beat("w")
+    assert leaving is not None
+    assert (leaving.reason, leaving.exit_code) == ("no disk", 6)
+    assert ("fail", "no disk") in search.calls
+
+
+def test_a_search_is_found_by_its_place_in_the_program() -> None:
+    chief, search = chief_with_search()
+    found = chief.find(0, replace(DESCRIPTION, directory="elsewhere/named-by-a-clock"), timeout=0)
+    assert found is not None
+    assert found[0] is search  # type: ignore[comparison-overlap]
+    assert chief.find(1, DESCRIPTION, timeout=0) is None
+
+
+def test_a_trainer_waits_for_the_chiefs_search() -> None:
+    chief = Chief(PROGRAM)
+    found: list[Any] = []
+    waiting = threading.Thread(target=lambda: found.append(chief.find(0, DESCRIPTION, timeout=30)))
+    waiting.start()
+    chief.begin(FakeSearch(), DESCRIPTION)  # type: ignore[arg-type]
+    waiting.join(timeout=10)
+    assert found[0] is not None
+
+
+@pytest.mark.parametrize(
+    ("worker", "message"),
+    [
+        (
+            replace(DESCRIPTION, oracle="GridSearchOracle"),
+            "oracle: 'GridSearchOracle' on the worker, 'RandomSearchOracle'",
+        ),
+        (replace(DESCRIPTION, objective="acc (max)"), r"objective: 'acc \(max\)' on the worker"),
+        (replace(DESCRIPTION, max_trials=None), "max_trials: None on the worker, 10 on the chief"),
+        (
+            replace(DESCRIPTION, space=(hp("units", max_value=128),)),
+            "hyperparameter 'units': max_value=128 on the worker, 64 on the chief",
+        ),
+        (replace(DESCRIPTION, space=()), "hyperparameter 'units' is not on the worker"),
+        (replace(DESCRIPTION, space=(*DESCRIPTION.space, hp("rate"))), "hyperparameter 'rate' is not on the chief"),
+    ],
+)
+def test_a_worker_with_another_search_is_refused_with_the_difference(worker: Description, message: str) -> None:
+    chief, _ = chief_with_search()
+    with pytest.raises(Refused, match=message):
+        chief.find(0, worker, timeout=0)
+
+
+def test_a_resumed_chief_may_know_more_than_a_worker_declares() -> None:
+    chief = Chief(PROGRAM)
+    grown = replace(DESCRIPTION, space=(*DESCRIPTION.space, hp("found in a trial")), whole=False)
+    chief.begin(FakeSearch(), grown)  # type: ignore[arg-type]
+    assert chief.find(0, DESCRIPTION, timeout=0) is not None
+
+
+def test_a_worker_that_searches_once_more_than_the_chief_is_refused() -> None:
+    chief, _ = chief_with_search()
+    chief.finish(0)
+    with pytest.raises(Refused, match="ended after 1 searches"):
+        chief.find(1, DESCRIPTION, timeout=0)
+
+
+def test_a_chief_that_left_says_why() -> None:
+    chief = Chief(PROGRAM)
+    chief.leave("its program raised", 1)
+    with pytest.raises(SearchFailed, match="its program raised"):
+        chief.find(0, DESCRIPTION, timeout=0)
+
+
+def test_the_chief_stays_until_every_worker_has_read_the_end() -> None:
+    chief, _ = chief_with_search()
+    chief.join("reads", "s", "host", PROGRAM)
+    chief.join("leaves", "s", "host", PROGRAM)
+    ending = threading.Thread(target=lambda: chief.finish(30))
+    ending.start()
+    chief.read("reads", 0)
+    assert ending.is_alive()
+    chief.left("leaves", "s", "its program has ended", counted=False)
+    ending.join(timeout=10)
+    assert not ending.is_alive()
+
+
+def test_a_traceback_is_told_once() -> None:
+    chief = Chief(PROGRAM)
+    assert [chief.tell_once("Traceback A"), chief.tell_once("Traceback A"), chief.tell_once("B")] == [True, False, True]

@@ -1,0 +1,269 @@
+"""The chief on the wire: a real server and a real client, over a socket file."""
+
+from __future__ import annotations
+
+import inspect
+import threading
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import grpc
+import pytest
+
+import cluster.errors
+from cluster.chief import Chief, Description
+from cluster.errors import CannotListen, ChiefUnreachable, ClusterError, LeaseLost, Refused, SearchFailed, UsageError
+from cluster.program import Identity
+from cluster.rpc import cluster_pb2 as pb
+from cluster.rpc import codec
+from cluster.rpc.client import ChiefClient, RemoteSession, check_address
+from cluster.rpc.server import serve
+from cluster.rpc.status import LOCAL_ONLY, STATUS, error_of, status_of
+from cluster.search import Answer, Grant, Policy, Search
+from tests.cluster.conftest import make_oracle, open_search
+
+PROGRAM = Identity("tune.py", (), "abc")
+DESCRIPTION = Description("T", "O", "score (min)", 3, "results/x", ())
+
+
+@dataclass
+class Wire:
+    """A served chief with one search, and a client of it."""
+
+    chief: Chief
+    search: Search
+    client: ChiefClient
+    address: str
+
+    def session(self, worker: str = "w", trainer: str = "t") -> RemoteSession:
+        return RemoteSession(self.client, 0, worker, trainer)
+
+
+@pytest.fixture
+def wire(tmp_path: Path, owned: None) -> Iterator[Wire]:
+    address = f"unix:{tmp_path}/chief.sock"
+    chief = Chief(PROGRAM)
+    with open_search(tmp_path, oracle=make_oracle(trials=3)) as search:
+        chief.begin(search, DESCRIPTION)
+        server = serve(chief, Policy(), address)
+        client = ChiefClient(address, patience=5.0)
+        yield Wire(chief, search, client, address)
+        client.close()
+        server.stop(0).wait()
+
+
+def test_a_search_over_the_wire(wire: Wire, tmp_path: Path) -> None:
+    assert wire.client.open_search(0, DESCRIPTION) == (str(tmp_path.resolve()), "project")
+    session = wire.session()
+    for number in range(3):
+        grant = session.next_trial(5.0)
+        assert isinstance(grant, Grant)
+        assert (grant.trial.trial_id, grant.attempt) == (str(number), 1)
+        session.report_epoch(grant.trial.trial_id, grant.attempt, 0, {"score": 9.0})
+        trial = session.update_trial(grant.trial.trial_id, grant.attempt, {"score": float(number)}, 2)
+        assert trial.metrics.get_best_value("score") == number
+        assert session.trial(grant.trial.trial_id).metrics.exists("score")
+        grant.trial.status = "COMPLETED"
+        session.end_trial(grant.trial, grant.attempt)
+        session.end_trial(grant.trial, grant.attempt)
+    assert session.next_trial(5.0) is Answer.OVER
+    assert [t.score for t in session.best_trials(2)] == [0.0, 1.0]
+    assert [hp.name for hp in session.space().space] == ["x"]
+    state = wire.client.state(0, "w")
+    assert state["oracle"]["end_order"] == ["0", "1", "2"]
+    assert len(state["trials"]) == 3
+
+
+def test_a_failed_trials_traceback_and_new_hyperparameters_arrive(wire: Wire) -> None:
+    session = wire.session()
+    grant = session.next_trial(5.0)
+    assert isinstance(grant, Grant)
+    with grant.trial.hyperparameters.conditional_scope("x", list(range(10))):
+        grant.trial.hyperparameters.Float("found", 0.0, 1.0)
+    grant.trial.status, grant.trial.message = "FAILED", "Traceback\nValueError: here"
+    session.end_trial(grant.trial, grant.attempt)
+    assert wire.search.trial("0").message == "Traceback\nValueError: here"
+    assert [hp.name for hp in wire.search.space().space] == ["x", "found"]
+
+
+def test_an_attempt_that_is_over_is_refused(wire: Wire) -> None:
+    session = wire.session()
+    grant = session.next_trial(5.0)
+    assert isinstance(grant, Grant)
+    wire.search.lose_trainer("t", "killed")
+    with pytest.raises(LeaseLost, match="attempt 1 at trial 0 is over"):
+        session.report_epoch("0", 1, 0, {})
+    with pytest.raises(LeaseLost):
+        session.end_trial(grant.trial, 1)
+
+
+def test_a_call_that_waits_costs_no_polling(wire: Wire) -> None:
+    first, second = wire.session("a", "ta"), wire.session("b", "tb")
+    grants = [first.next_trial(5.0), second.next_trial(5.0), wire.session("c", "tc").next_trial(5.0)]
+    assert all(isinstance(g, Grant) for g in grants)
+    got: list[Any] = []
+    waiting = threading.Thread(target=lambda: got.append(wire.session("d", "td").next_trial(20.0)))
+    waiting.start()
+    wire.search.lose_worker("a", "killed")
+    waiting.join(timeout=10)
+    assert got[0].attempt == 2
+
+
+def test_a_supervisor_is_here_as_long_as_its_stream_is(wire: Wire) -> None:
+    leave = threading.Event()
+
+    def beats() -> Iterator[pb.Beat]:
+        hello = pb.Hello(host="h", program=PROGRAM.name, digest=PROGRAM.digest)
+        yield pb.Beat(worker="w", session="s", hello=hello)
+        leave.wait()
+
+    acks = wire.client.attend(beats())
+    assert next(acks).lease_seconds == Policy().lease_seconds
+    assert wire.chief.present == ["w"]
+    assert isinstance(wire.session().next_trial(5.0), Grant)
+    wire.client.close()  # as the kernel does when a process is killed
+    leave.set()
+    wire.chief.dismiss(5.0)
+    assert wire.chief.present == []
+    assert wire.search.leases.open == []
+
+
+def test_another_program_is_refused(wire: Wire) -> None:
+    hello = pb.Hello(host="h", program="other.py")
+    with pytest.raises(Refused, match=r"does not run the chief's program. program: 'other.py' on the worker"):
+        next(wire.client.attend(iter([pb.Beat(worker="w", session="s", hello=hello)])))
+
+
+def test_a_fatal_error_ends_the_search(wire: Wire) -> None:
+    wire.client.abort_search(0, "w", "Traceback\nFatalTypeError: it returned None")
+    assert isinstance(wire.search.failure, SearchFailed)
+    with pytest.raises(SearchFailed, match="the program raised in the search on w: FatalTypeError"):
+        wire.session().next_trial(5.0)
+
+
+def test_a_search_that_is_not_there(wire: Wire) -> None:
+    with pytest.raises(KeyError, match="there is no search 7"):
+        RemoteSession(wire.client, 7, "w", "t").next_trial(1.0)
+    with pytest.raises(KeyError):
+        wire.session().trial("nothing")
+
+
+def test_a_chief_that_is_gone_is_waited_for_and_then_given_up(tmp_path: Path) -> None:
+    client = ChiefClient(f"unix:{tmp_path}/none.sock", patience=0.3)
+    assert not client.wait_until_there(0.1)
+    with pytest.raises(ChiefUnreachable, match="has not answered for 0 s"):
+        client.trainer_ended("t", "killed", counted=True)
+    client.close()
+
+
+def test_a_chief_that_comes_back_finds_the_call(tmp_path: Path) -> None:
+    address = f"unix:{tmp_path}/chief.sock"
+    client = ChiefClient(address, patience=30.0)
+    got: list[Any] = []
+    calling = threading.Thread(target=lambda: got.append(client.program_raised("w", "Traceback")))
+    calling.start()
+    server = serve(Chief(PROGRAM), Policy(), address)
+    calling.join(timeout=20)
+    client.close()
+    server.stop(0).wait()
+    assert got == [True]
+
+
+def test_two_chiefs_do_not_share_a_port() -> None:
+    first = serve(Chief(PROGRAM), Policy(), "127.0.0.1:18765")
+    try:
+        with pytest.raises(CannotListen, match="the port is taken"):
+            serve(Chief(PROGRAM), Policy(), "127.0.0.1:18765")
+    finally:
+        first.stop(0).wait()
+
+
+@pytest.mark.parametrize("address", ["", "host", "host:", ":80", "host:port", "host:0", "host:70000"])
+def test_an_address_that_is_none(address: str) -> None:
+    with pytest.raises(UsageError, match="is no address"):
+        check_address(address)
+
+
+def test_every_error_has_a_status_or_never_travels() -> None:
+    tree = [kind for _, kind in inspect.getmembers(cluster.errors, inspect.isclass) if issubclass(kind, ClusterError)]
+    for kind in tree:
+        assert (kind in STATUS) != (kind in LOCAL_ONLY), f"{kind.__name__} is in one of the two tables"
+    assert len(set(STATUS.values())) == len(STATUS)
+
+
+@pytest.mark.parametrize("kind", list(STATUS))
+def test_an_error_comes_back_as_itself(kind: type[Exception]) -> None:
+    back = error_of(status_of(kind("why")), "why")
+    assert type(back) is kind
+    assert back.args == ("why",)
+
+
+def test_an_unforeseen_error_is_not_lost() -> None:
+    assert status_of(ZeroDivisionError("x")) is grpc.StatusCode.UNKNOWN
+    assert "the chief answered UNKNOWN: x" in str(error_of(grpc.StatusCode.UNKNOWN, "x"))
+
+
+class TestAStockClient:
+    """KerasTuner's own client, unmodified, over a port."""
+
+    @pytest.fixture
+    def stock(self, tmp_path: Path, owned: None, monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[Any, Search]]:
+        from keras_tuner.src.distribute import oracle_client
+
+        chief = Chief(PROGRAM)
+        with open_search(tmp_path, oracle=make_oracle(trials=2)) as search:
+            chief.begin(search, DESCRIPTION)
+            server = serve(chief, Policy(), "127.0.0.1:18766")
+            monkeypatch.setenv("KERASTUNER_ORACLE_IP", "127.0.0.1")
+            monkeypatch.setenv("KERASTUNER_ORACLE_PORT", "18766")
+            monkeypatch.setenv("KERASTUNER_TUNER_ID", "worker0")
+            yield oracle_client.OracleClient(make_oracle()), search
+            server.stop(0).wait()
+
+    def test_takes_trials(self, stock: tuple[Any, Search]) -> None:
+        client, search = stock
+        assert [hp.name for hp in client.get_space().space] == ["x"]
+        for number in range(2):
+            trial = client.create_trial("worker0")
+            assert trial.trial_id == str(number)
+            assert client.create_trial("worker0").trial_id == str(number), "the same tuner has the same trial"
+            client.update_trial(trial.trial_id, {"score": 3.0 - number})
+            assert client.get_trial(trial.trial_id).metrics.exists("score")
+            trial.status = "COMPLETED"
+            client.end_trial(trial)
+        assert client.create_trial("worker0").status == "STOPPED"
+        assert search.over
+        assert [t.score for t in client.get_best_trials(2)] == [2.0, 3.0]
+        assert search.granted == {"stock worker0": 2}
+
+    def test_shares_the_search_with_a_worker_of_ours(self, stock: tuple[Any, Search]) -> None:
+        client, search = stock
+        trial = client.create_trial("worker0")
+        ours = search.next_trial("w", "t")
+        assert isinstance(ours, Grant)
+        assert {trial.trial_id, ours.trial.trial_id} == {"0", "1"}
+        trial.status = "FAILED"
+        client.end_trial(trial)
+        search.update_trial(ours.trial.trial_id, ours.attempt, {"score": 1.0}, 0)
+        ours.trial.status = "COMPLETED"
+        search.end_trial(ours.trial, ours.attempt)
+        assert client.create_trial("worker0").status == "STOPPED"
+
+    def test_cannot_end_a_trial_of_a_worker_of_ours(self, stock: tuple[Any, Search]) -> None:
+        client, search = stock
+        ours = search.next_trial("w", "t")
+        assert isinstance(ours, Grant)
+        other = codec.trial_from_json(codec.trial_to_json(ours.trial))
+        other.status = "COMPLETED"
+        client.end_trial(other)
+        assert search.trial("0").status == "RUNNING"
+        search.leases.check("0", 1)
+
+    def test_adds_to_the_space(self, stock: tuple[Any, Search]) -> None:
+        client, search = stock
+        space = client.get_space()
+        space.Boolean("flag")
+        client.update_space(space)
+        assert [hp.name for hp in search.space().space] == ["x", "flag"]

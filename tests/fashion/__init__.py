@@ -1,0 +1,1 @@
+"""Tests of the flagship program, one module for each of its own."""
