@@ -15,6 +15,7 @@ import subprocess
 import sys
 import tempfile
 import threading
+import time
 from collections.abc import Iterator, Sequence
 from typing import IO
 
@@ -23,7 +24,8 @@ from cluster.program import Program
 
 log = logging.getLogger(__name__)
 
-STOP_SECONDS = 30.0  # for the children to end in order, once the run is interrupted or the chief has gone
+STOP_SECONDS = 30.0  # for the children to end in order, once they are told to
+LEAVE_SECONDS = 5.0  # for the workers to end by themselves, once the chief has gone
 
 
 def run(program: Program, workers: int, chief_options: Sequence[str], worker_options: Sequence[str]) -> int:
@@ -116,7 +118,7 @@ class _Children:
             try:
                 if interrupted:
                     self._signal(signal.SIGTERM, only="chief")  # it tells the workers
-                self._wait(STOP_SECONDS if interrupted else 5.0)
+                self._wait(STOP_SECONDS if interrupted else LEAVE_SECONDS)
                 self._signal(signal.SIGTERM)
                 self._wait(STOP_SECONDS)
             finally:
@@ -130,10 +132,9 @@ class _Children:
                 process.send_signal(number)
 
     def _wait(self, seconds: float) -> None:
+        deadline = time.monotonic() + seconds
         for thread in self._threads:
-            start = _now()
-            thread.join(timeout=max(0.0, seconds))
-            seconds -= _now() - start
+            thread.join(timeout=max(0.0, deadline - time.monotonic()))
 
     def _copy(self, name: str, stream: IO[bytes]) -> None:
         prefix = f"{name:<{self._width}} | "
@@ -143,9 +144,3 @@ class _Children:
             with self._printing:
                 sys.stdout.write(f"{prefix}{text}\n")
                 sys.stdout.flush()
-
-
-def _now() -> float:
-    import time
-
-    return time.monotonic()

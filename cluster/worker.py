@@ -88,7 +88,8 @@ class Worker:
             ChiefUnreachable: there is no chief, or it has been gone for too long.
             Refused: the chief does not take this worker.
         """
-        self._find_chief()
+        if not self._find_chief():
+            return 0
         attendance = threading.Thread(target=self._attend, name="attendance", daemon=True)
         attendance.start()
         try:
@@ -97,15 +98,21 @@ class Worker:
             self._leave.set()
             attendance.join(timeout=5)
 
-    def _find_chief(self) -> None:
-        if self._client.wait_until_there(1.0):
-            return
+    def _find_chief(self) -> bool:
+        """Waits for the chief; returns False when the worker was told to leave before there was one."""
+        deadline = time.monotonic() + self._connect_timeout
+        if self._client.wait_until_there(min(1.0, self._connect_timeout)):
+            return True
         log.info("waiting for the chief at %s (%.0f s at most)", self._client.address, self._connect_timeout)
-        if not self._client.wait_until_there(self._connect_timeout):
-            raise ChiefUnreachable(
-                f"no chief answers at {self._client.address} within {self._connect_timeout:.0f} s. Is it running, and "
-                "is the address right? See --chief and --connect-timeout"
-            )
+        while not self._client.wait_until_there(0.25):
+            if not self.happenings.empty():
+                return False
+            if time.monotonic() >= deadline:
+                raise ChiefUnreachable(
+                    f"no chief answers at {self._client.address} within {self._connect_timeout:.0f} s. Is it running, "
+                    "and is the address right? See --chief and --connect-timeout"
+                )
+        return True
 
     # --- the trainer
 
