@@ -22,7 +22,8 @@ $(READY): pyproject.toml requirements.lock
 	@touch $@
 
 demo: $(READY)
-	$(BIN)/cluster run --workers 2 --fresh -m fashion tune --oracle random --max-trials 4 --epochs 2 \
+	@rm -rf results/demo
+	$(BIN)/cluster run --workers 2 -m fashion tune --oracle random --max-trials 4 --epochs 3 \
 		--train-samples 4000 --directory results --project demo
 	@echo
 	@cat results/demo/report.md
