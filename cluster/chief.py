@@ -17,6 +17,8 @@ from cluster.search import Search
 
 log = logging.getLogger(__name__)
 
+TAKEN_SECONDS = 2.0
+
 
 @dataclass(frozen=True)
 class Description:
@@ -124,6 +126,10 @@ class Chief:
         if differences:
             raise Refused("this worker does not run the chief's program. " + "; ".join(differences))
         with self._changed:
+            # A process that takes over a name may be here before the connection of the one that died is found closed.
+            self._changed.wait_for(
+                lambda: (taken := self._here.get(worker)) is None or taken.session == session, timeout=TAKEN_SECONDS
+            )
             known = self._here.get(worker)
             if known is not None and known.session != session:
                 raise Refused(f"a worker named {worker!r} is already here; give this one another --name")
@@ -210,6 +216,27 @@ class Chief:
         if differences:
             raise Refused(f"search {index + 1} is not the chief's. " + "; ".join(differences))
         return search, own
+
+    def search_at(self, index: int, timeout: float, active: Callable[[], bool] = lambda: True) -> Search | None:
+        """The `index`-th search, for a trainer that is in it; a chief that was restarted may have yet to come to it.
+
+        Returns:
+            The search; None when the time is up (ask again).
+
+        Raises:
+            SearchFailed: the chief has failed before it came to it.
+        """
+        with self._changed:
+            self._changed.wait_for(
+                lambda: index < len(self.searches) or self.leaving or self.ended or not active(), timeout=timeout
+            )
+            if 0 <= index < len(self.searches):
+                return self.searches[index][0]
+            if self.leaving is not None:
+                raise SearchFailed(self.leaving.reason)
+            if self.ended or index < 0:
+                raise KeyError(f"there is no search {index}")
+            return None
 
     def current(self, active: Callable[[], bool]) -> Search | None:
         """The newest search, for which a stock client waits as long as it likes; None when it has given up."""

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import atexit
 import contextlib
 import logging
 import os
 import signal
 import sys
+import threading
 from collections.abc import Iterator
 from types import FrameType
-from typing import Annotated, Any
+from typing import Annotated, Any, NoReturn
 
 import typer
 
@@ -221,7 +223,20 @@ def main() -> None:
         app()
     except ClusterError as error:
         sys.stderr.write(f"cluster: error: {error}\n")
-        sys.exit(error.exit_code)
+        _exit(error.exit_code)
+    except SystemExit as leaving:
+        _exit(leaving.code if isinstance(leaving.code, int) else 0)
+
+
+def _exit(code: int) -> NoReturn:
+    """Ends the process as Python does, but for taking its modules apart: TensorFlow's take seconds, for nothing."""
+    for thread in threading.enumerate():
+        if thread is not threading.current_thread() and not thread.daemon:
+            thread.join()
+    atexit._run_exitfuncs()
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(code)
 
 
 class _Terminated(KeyboardInterrupt):

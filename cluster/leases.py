@@ -76,6 +76,12 @@ class LeaseTable:
             self._open[trial_id] = lease
             return lease
 
+    def restore(self, trial_id: str, worker: str, trainer: str) -> None:
+        """The last lease that an earlier process granted is open still; it lives for one `ttl` unless renewed."""
+        with self._lock:
+            attempt = self._attempts[trial_id]
+            self._open[trial_id] = Lease(trial_id, attempt, worker, trainer, self._clock() + self._ttl)
+
     def renew(self, worker: str) -> None:
         """A heartbeat of `worker`: each of its leases lives for another `ttl`."""
         with self._lock:

@@ -50,6 +50,7 @@ class _OwnerRole:
         self._fresh = fresh
         self._held: dict[Path, contextlib.ExitStack] = {}
         self._begun: set[Path] = set()
+        self._interrupted: dict[Path, str] = {}  # the role of the run that died, by project
 
     def prepare(self, project: Path, overwrite: bool) -> None:
         """A tuner is being made: takes the project directory, and empties it where the program or the user says so."""
@@ -60,9 +61,12 @@ class _OwnerRole:
             stack = contextlib.ExitStack()
             stack.enter_context(hold_project(place))
             self._held[place] = stack
+        if first:
+            self._interrupted[place] = self._role_of_dead_run(place)
         if self._fresh and first:
+            self._interrupted[place] = ""
             _empty(place)
-        elif overwrite and place not in self._begun and self._was_interrupted(place):
+        elif overwrite and place not in self._begun and self._interrupted[place]:
             log.warning(
                 "the last run in %s was interrupted: it goes on, in spite of overwrite=True (or use --fresh)", project
             )
@@ -87,7 +91,9 @@ class _OwnerRole:
         place = Path(tuner.project_dir).resolve()
         tuner.save()
         resumed = len(tuner.oracle.trials)
-        search = Search(seams.OwnedOracle(tuner.oracle), place, self._policy)
+        # A chief's workers may still be running what it granted; what a local run was doing, nobody is.
+        resume = self._interrupted.get(place) == role and role == "chief" and place not in self._begun
+        search = Search(seams.OwnedOracle(tuner.oracle), place, self._policy, resume=resume)
         search.begin(role=role, program=asdict(self._identity), oracle=type(tuner.oracle).__name__)
         self._begun.add(place)
         there = f"; {resumed} trials are there already" if resumed else ""
@@ -100,15 +106,16 @@ class _OwnerRole:
         search.end()
         log.info("%s", report.write(tuner.oracle, search.directory))
 
-    def _was_interrupted(self, place: Path) -> bool:
-        """Whether the last run here was this very program and did not come to its end."""
-        interrupted = False
+    def _role_of_dead_run(self, place: Path) -> str:
+        """The role of the last run here, if it was this very program and did not come to its end; else empty."""
+        role = ""
         for event in EventLog(place).read():
             if event["event"] == "search_begin":
-                interrupted = event.get("program") == json.loads(json.dumps(asdict(self._identity)))
+                same = event.get("program") == json.loads(json.dumps(asdict(self._identity)))
+                role = str(event.get("role")) if same else ""
             elif event["event"] == "run_end":
-                interrupted = False
-        return interrupted
+                role = ""
+        return role
 
 
 class LocalRole(_OwnerRole):

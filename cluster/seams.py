@@ -321,7 +321,7 @@ def _reconcile(oracle: Any) -> None:
         else:
             if trial_id not in queue:
                 queue.append(trial_id)
-            _clear(trial)
+            trial.status = "INVALID"
 
 
 def _clear(trial: Any) -> None:
@@ -391,14 +391,23 @@ class OwnedOracle:
         self.oracle.__dict__.pop("save", None)
 
     def create(self, tuner_id: str) -> Any:
-        """The next trial, which may be one to run again; its status may be RUNNING, IDLE or STOPPED."""
+        """The next trial, which may be one to run again, from nothing; its status may be RUNNING, IDLE or STOPPED."""
         again = bool(self.oracle._retry_queue)
         self.oracle.ongoing_trials.pop(tuner_id, None)
         trial = self.oracle.create_trial(tuner_id)
         self.oracle.tuner_ids.discard(tuner_id)
-        if again:
+        if again and trial.status == "RUNNING":
+            _clear(trial)
+            trial.status = "RUNNING"
             self.oracle._save_trial(trial)
         return trial
+
+    def resume(self, trial_id: str, tuner_id: str) -> None:
+        """A trial that a reload put into the queue is running still."""
+        trial = self.oracle.trials[trial_id]
+        self.oracle._retry_queue[:] = [x for x in self.oracle._retry_queue if x != trial_id]
+        self.oracle.ongoing_trials[tuner_id] = trial
+        trial.status = "RUNNING"
 
     def end(self, trial: Any) -> Any:
         """The oracle takes the end of a trial; returns its own copy, whose status may now be INVALID (to run again)."""

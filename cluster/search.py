@@ -56,6 +56,38 @@ class Answer(Enum):
     OVER = "over"
 
 
+@dataclass
+class Past:
+    """What the event log tells a search of the processes before it.
+
+    Attributes:
+        attempts: The last attempt granted, by trial.
+        losses: How often each trial has lost its worker.
+        held: The worker and trainer of each trial that was running at the last event.
+        over: Whether the oracle had no more trials, and none was running.
+    """
+
+    attempts: dict[str, int]
+    losses: Counter[str]
+    held: dict[str, tuple[str, str]]
+    over: bool = False
+
+    @classmethod
+    def read(cls, events: EventLog) -> Past:
+        """Reads the log from its beginning."""
+        past = cls({}, Counter(), {})
+        for event in events.read():
+            kind, trial = event["event"], event.get("trial", "")
+            if kind == "grant":
+                past.attempts[trial] = int(event["attempt"])
+                past.held[trial] = (event["worker"], event["trainer"])
+            elif kind in ("end", "lost"):
+                past.held.pop(trial, None)
+                past.losses[trial] += bool(event.get("counted"))
+            past.over = kind == "over" or (past.over and kind not in ("grant", "end", "lost"))
+        return past
+
+
 class Search:
     """One call of `tuner.search()`, served to workers. Any thread may call any method.
 
@@ -64,10 +96,18 @@ class Search:
         directory: The project directory; the event log is there.
         policy: What the user decides.
         clock: A monotonic clock, in seconds.
+        resume: Whether this goes on from a process that died in the middle: a search that was over is over, and a
+            lease that was open is open, for as long as its worker needs to be heard of again.
     """
 
     def __init__(
-        self, oracle: OwnedOracle, directory: Path, policy: Policy, clock: Callable[[], float] = time.monotonic
+        self,
+        oracle: OwnedOracle,
+        directory: Path,
+        policy: Policy,
+        clock: Callable[[], float] = time.monotonic,
+        *,
+        resume: bool = False,
     ) -> None:
         self.directory = directory
         self.failure: Exception | None = None
@@ -77,21 +117,24 @@ class Search:
         self._clock = clock
         self._events = EventLog(directory)
         self._changed = threading.Condition(threading.RLock())
-        self._over = False
         self._dry_until = 0.0  # the oracle has nothing before this time, unless something changes
         self._failures_in_a_row = 0
         self._began: dict[str, float] = {}
         self._progress: dict[str, tuple[int, dict[str, float]]] = {}
-        past = self._events.read()
-        self._losses = Counter(e["trial"] for e in past if e["event"] == "lost" and e.get("counted"))
-        attempts: dict[str, int] = {}
-        for event in past:
-            if event["event"] == "grant":
-                attempts[event["trial"]] = int(event["attempt"])
-        self.leases = LeaseTable(clock, policy.lease_seconds, attempts)
+        past = Past.read(self._events)
+        self._losses = past.losses
+        self.leases = LeaseTable(clock, policy.lease_seconds, past.attempts)
         for trial_id, trial in oracle.oracle.trials.items():
             if trial.status in FINISHED:
                 self.leases.remember_end(trial_id)
+            elif resume and trial_id in past.held:
+                worker, trainer = past.held[trial_id]
+                log.info(
+                    "trial %s is still %s's, if it is heard of within %.0f s", trial_id, worker, policy.lease_seconds
+                )
+                self.leases.restore(trial_id, worker, trainer)
+                oracle.resume(trial_id, worker)
+        self._over = resume and past.over
 
     # --- for workers
 
@@ -324,6 +367,7 @@ class Search:
             log.info("trial %s → %s%s: %s", trial.trial_id, worker, again, _short(values))
             return Grant(trial, attempt)
         if trial.status == "STOPPED" and not self.leases.open:
+            self._events.append("over")
             self._over = True
             self._changed.notify_all()
         # Otherwise the oracle waits for running trials, or one of them may still come back to be run again.

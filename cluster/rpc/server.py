@@ -12,7 +12,7 @@ from typing import Any, TypeVar
 import grpc
 
 from cluster.chief import Chief
-from cluster.errors import CannotListen, ClusterError, SearchFailed
+from cluster.errors import CannotListen, ChiefUnreachable, ClusterError, SearchFailed
 from cluster.program import Identity
 from cluster.rpc import cluster_pb2 as pb
 from cluster.rpc import cluster_pb2_grpc, codec
@@ -129,7 +129,7 @@ class ClusterService(cluster_pb2_grpc.ClusterServicer):
 
     @_answered
     def NextTrial(self, request: pb.NextTrialRequest, context: Context) -> pb.NextTrialReply:
-        search = self._search(request)
+        search = self._search(request, context)
         context.add_callback(search.wake)
         answer = search.next_trial(request.worker, request.trainer, request.wait_seconds, context.is_active)
         if isinstance(answer, Grant):
@@ -143,18 +143,20 @@ class ClusterService(cluster_pb2_grpc.ClusterServicer):
 
     @_answered
     def UpdateTrial(self, request: pb.UpdateTrialRequest, context: Context) -> pb.Json:
-        search = self._search(request)
+        search = self._search(request, context)
         trial = search.update_trial(request.trial_id, request.attempt, dict(request.metrics), request.step)
         return pb.Json(body=codec.trial_to_json(trial))
 
     @_answered
     def ReportEpoch(self, request: pb.ReportEpochRequest, context: Context) -> pb.Empty:
-        self._search(request).report_epoch(request.trial_id, request.attempt, request.epoch, dict(request.logs))
+        self._search(request, context).report_epoch(
+            request.trial_id, request.attempt, request.epoch, dict(request.logs)
+        )
         return pb.Empty()
 
     @_answered
     def EndTrial(self, request: pb.EndTrialRequest, context: Context) -> pb.Empty:
-        self._search(request).end_trial(codec.trial_from_json(request.trial), request.attempt)
+        self._search(request, context).end_trial(codec.trial_from_json(request.trial), request.attempt)
         return pb.Empty()
 
     @_answered
@@ -162,34 +164,36 @@ class ClusterService(cluster_pb2_grpc.ClusterServicer):
         if self._chief.tell_once(request.traceback):
             log.error("the program raised in the search on %s:\n%s", request.worker, request.traceback.rstrip())
         last = request.traceback.rstrip().rsplit("\n", 1)[-1]
-        self._search(request).fail(SearchFailed(f"the program raised in the search on {request.worker}: {last}"))
+        self._search(request, context).fail(
+            SearchFailed(f"the program raised in the search on {request.worker}: {last}")
+        )
         return pb.Empty()
 
     @_answered
     def GetTrial(self, request: pb.GetTrialRequest, context: Context) -> pb.Json:
-        return pb.Json(body=codec.trial_to_json(self._search(request).trial(request.trial_id)))
+        return pb.Json(body=codec.trial_to_json(self._search(request, context).trial(request.trial_id)))
 
     @_answered
     def GetBestTrials(self, request: pb.GetBestTrialsRequest, context: Context) -> pb.Json:
-        trials = self._search(request).best_trials(request.number)
+        trials = self._search(request, context).best_trials(request.number)
         return pb.Json(body=json.dumps([trial.get_state() for trial in trials]))
 
     @_answered
     def GetSpace(self, request: pb.SearchRef, context: Context) -> pb.Json:
-        return pb.Json(body=codec.space_to_json(self._search(request).space()))
+        return pb.Json(body=codec.space_to_json(self._search(request, context).space()))
 
     @_answered
     def UpdateSpace(self, request: pb.UpdateSpaceRequest, context: Context) -> pb.Empty:
-        self._search(request).update_space(codec.space_from_json(request.space))
+        self._search(request, context).update_space(codec.space_from_json(request.space))
         return pb.Empty()
 
     @_answered
     def GetState(self, request: pb.GetStateRequest, context: Context) -> pb.Json:
+        self._search(request, context)
         return pb.Json(body=json.dumps(self._chief.read(request.worker, request.search)))
 
-    def _search(self, request: Any) -> Search:
-        searches = self._chief.searches
-        if not 0 <= request.search < len(searches):
-            raise KeyError(f"there is no search {request.search}")
-        search: Search = searches[request.search][0]
+    def _search(self, request: Any, context: Context) -> Search:
+        search = self._chief.search_at(request.search, max(0.0, context.time_remaining() - 2.0), context.is_active)
+        if search is None:
+            raise ChiefUnreachable("the chief has not come to this search yet")
         return search

@@ -22,12 +22,13 @@ STATUS: dict[type[Exception], grpc.StatusCode] = {
     Refused: grpc.StatusCode.PERMISSION_DENIED,
     SearchFailed: grpc.StatusCode.ABORTED,
     UsageError: grpc.StatusCode.INVALID_ARGUMENT,
+    ChiefUnreachable: grpc.StatusCode.UNAVAILABLE,
     DirectoryError: grpc.StatusCode.RESOURCE_EXHAUSTED,
     KeyError: grpc.StatusCode.NOT_FOUND,
     ClusterError: grpc.StatusCode.INTERNAL,
 }
 # Never raised by what the server calls.
-LOCAL_ONLY = (NoSearch, CannotListen, ChiefUnreachable, MissingDependency)
+LOCAL_ONLY = (NoSearch, CannotListen, MissingDependency)
 # The call may not have arrived, or its answer was lost: it is sent again, for every call is safe to repeat.
 TRY_AGAIN = (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.DEADLINE_EXCEEDED)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -71,13 +72,17 @@ def make_tuner(directory: Path, oracle: Any, project_name: str = "project") -> A
 
 @contextlib.contextmanager
 def open_search(
-    directory: Path, clock: Clock | None = None, oracle: Any = None, policy: Policy | None = None
+    directory: Path,
+    clock: Callable[[], float] = time.monotonic,
+    oracle: Any = None,
+    policy: Policy | None = None,
+    resume: bool = False,
 ) -> Iterator[Search]:
     """A search as a chief would hold it; opened again over the same directory, it is the chief's restart."""
     tuner = make_tuner(directory, oracle or make_oracle())
     owner = seams.OwnedOracle(tuner.oracle)
     tuner.save()
-    search = Search(owner, Path(tuner.project_dir), policy or Policy(), **({"clock": clock} if clock else {}))
+    search = Search(owner, Path(tuner.project_dir), policy or Policy(), clock, resume=resume)
     search.begin(role="test")
     try:
         yield search

@@ -144,10 +144,23 @@ def test_a_fatal_error_ends_the_search(wire: Wire) -> None:
 
 
 def test_a_search_that_is_not_there(wire: Wire) -> None:
-    with pytest.raises(KeyError, match="there is no search 7"):
-        RemoteSession(wire.client, 7, "w", "t").next_trial(1.0)
+    with pytest.raises(KeyError, match="there is no search -1"):
+        RemoteSession(wire.client, -1, "w", "t").next_trial(1.0)
     with pytest.raises(KeyError):
         wire.session().trial("nothing")
+    wire.chief.finish(0)
+    with pytest.raises(KeyError, match="there is no search 7"):
+        RemoteSession(wire.client, 7, "w", "t").next_trial(1.0)
+
+
+def test_a_chief_that_has_not_come_to_a_search_is_asked_again(wire: Wire) -> None:
+    """It was restarted, and its program is still on the way to where the trainer is."""
+    got: list[Any] = []
+    waiting = threading.Thread(target=lambda: got.append(RemoteSession(wire.client, 1, "w", "t").next_trial(1.0)))
+    waiting.start()
+    wire.chief.begin(wire.search, DESCRIPTION)
+    waiting.join(timeout=20)
+    assert isinstance(got[0], Grant)
 
 
 def test_a_chief_that_is_gone_is_waited_for_and_then_given_up(tmp_path: Path) -> None:

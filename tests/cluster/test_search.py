@@ -249,6 +249,57 @@ def test_a_search_is_resumed_where_it_was(tmp_path: Path) -> None:
         assert sorted(t["trial_id"] for t in search.state()["trials"]) == ["0", "1", "2"]
 
 
+class TestARestartedChief:
+    """The chief was killed while workers were running; it goes on from the files, and they from where they are."""
+
+    def test_takes_the_result_of_a_trial_that_ran_meanwhile(self, tmp_path: Path, clock: Clock) -> None:
+        with open_search(tmp_path) as search:
+            running = take(search, "w", "t")
+            search.update_trial("0", running.attempt, {"score": 6.0}, 0)
+        with open_search(tmp_path, clock, resume=True) as search:
+            assert [(x.trial_id, x.attempt, x.worker, x.trainer) for x in search.leases.open] == [("0", 1, "w", "t")]
+            again = search.next_trial("w", "t")
+            assert isinstance(again, Grant)
+            assert (again.trial.trial_id, again.attempt) == ("0", 1)
+            running.trial.status = "COMPLETED"
+            search.end_trial(running.trial, running.attempt)
+            assert (search.trial("0").status, search.trial("0").score) == ("COMPLETED", 6.0)
+            assert take(search).trial.trial_id == "1"
+        assert [e["attempt"] for e in events(tmp_path, "grant")] == [1, 1]
+
+    def test_gives_a_trial_whose_worker_is_not_heard_of_to_another(self, tmp_path: Path, clock: Clock) -> None:
+        with open_search(tmp_path, oracle=make_oracle(trials=1)) as search:
+            take(search, "dead")
+        with open_search(tmp_path, clock, oracle=make_oracle(trials=1), resume=True) as search:
+            assert search.next_trial("w", "t") is Answer.WAIT
+            clock.now += 16
+            again = take(search)
+            assert (again.trial.trial_id, again.attempt) == ("0", 2)
+            assert not again.trial.metrics.exists("score")
+
+    def test_accepts_the_repeat_of_an_end_and_refuses_an_older_attempt(self, tmp_path: Path) -> None:
+        with open_search(tmp_path) as search:
+            first = take(search)
+            search.lose_worker("w", "killed")
+            second = take(search)
+            finish(search, second)
+        with open_search(tmp_path, resume=True) as search:
+            search.end_trial(second.trial, second.attempt)
+            with pytest.raises(LeaseLost):
+                search.end_trial(first.trial, first.attempt)
+
+    def test_is_over_when_the_search_was(self, tmp_path: Path) -> None:
+        """Its workers may have gone, and nobody would ask."""
+        with open_search(tmp_path) as search:
+            for _ in range(3):
+                finish(search, take(search))
+            assert search.next_trial("w", "t") is Answer.OVER
+        with open_search(tmp_path, resume=True) as search:
+            assert search.over
+        with open_search(tmp_path, oracle=make_oracle(trials=4)) as search:
+            assert not search.over, "a new run, with more trials to do"
+
+
 def test_a_stopped_chief_gives_every_trial_back(tmp_path: Path) -> None:
     with open_search(tmp_path, policy=Policy(max_attempts=1)) as search:
         take(search, "a")
