@@ -16,6 +16,7 @@ import sys
 import tempfile
 import threading
 import time
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from typing import IO
 
@@ -25,6 +26,7 @@ from cluster.program import Program
 log = logging.getLogger(__name__)
 
 STOP_SECONDS = 30.0  # for the children to end in order, once they are told to
+RESTARTS = 3  # of each child, when it was killed
 LEAVE_SECONDS = 5.0  # for the workers to end by themselves, once the chief has gone
 
 
@@ -48,10 +50,19 @@ def run(program: Program, workers: int, chief_options: Sequence[str], worker_opt
 
 
 def _watch(children: _Children) -> int:
-    """Waits for the children. The chief's end is the run's; so is the end of the last worker, when all have failed."""
+    """Waits for the children, and starts again those that were killed.
+
+    The chief's end is the run's; so is the end of the last worker, when all have failed.
+    """
     codes: dict[str, int] = {}
+    restarts: Counter[str] = Counter()
     while True:
         name, code = children.ended.get()
+        if code < 0 and restarts[name] < RESTARTS:
+            restarts[name] += 1
+            log.warning("%s was killed by %s and is started again", name, signal.Signals(-code).name)
+            children.restart(name)
+            continue
         codes[name] = code
         if name == "chief":
             return _plain(code)
@@ -79,6 +90,7 @@ class _Children:
 
     def __init__(self, width: int) -> None:
         self.processes: dict[str, subprocess.Popen[bytes]] = {}
+        self._words: dict[str, list[str]] = {}
         self.ended: queue.SimpleQueue[tuple[str, int]] = queue.SimpleQueue()
         self._width = width
         self._printing = threading.Lock()
@@ -86,6 +98,7 @@ class _Children:
 
     def start(self, name: str, words: list[str]) -> None:
         """Starts `python -m cluster <words>`."""
+        self._words[name] = words
         leash = Leash()
         environment = {**os.environ, "PYTHONUNBUFFERED": "1"}
         process = leash.start(
@@ -103,6 +116,10 @@ class _Children:
         thread = threading.Thread(target=pump, name=f"output of {name}", daemon=True)
         thread.start()
         self._threads.append(thread)
+
+    def restart(self, name: str) -> None:
+        """Starts a child again that has ended."""
+        self.start(name, self._words[name])
 
     @contextlib.contextmanager
     def all_ended(self) -> Iterator[None]:

@@ -248,6 +248,52 @@ def test_a_trainer_that_is_killed_is_replaced(start: Callable[..., Running], tmp
     check_completed(tmp_path / "results" / "sleep", 2)
 
 
+def test_a_killed_chief_takes_the_results_of_its_workers(start: Callable[..., Running], tmp_path: Path) -> None:
+    """Workers train on while it is away; no trial that was finished or running is run again."""
+    words = [
+        "run",
+        "--workers",
+        "2",
+        str(PROGRAMS / "sleep_trials.py"),
+        "--trials",
+        "6",
+        "--seconds",
+        "4",
+        "--overwrite",
+    ]
+    run = start(*words)
+    run.read_until("trial 2 →")
+    run.read_until("trial 3 →")
+    [chief] = [
+        pid for pid in children(run.process.pid) if b"chief.sock" in arguments(pid) and b"--listen" in arguments(pid)
+    ]
+    os.kill(chief, signal.SIGKILL)
+    run.read_until("chief was killed by SIGKILL and is started again")
+    run.read_until("trial 2 is still worker-")
+    assert run.end() == 0, run.output
+    project = tmp_path / "results" / "sleep"
+    check_completed(project, 6)
+    assert {e["attempt"] for e in events(project, "grant")} == {1}
+    assert events(project, "lost") == []
+
+
+def test_a_killed_worker_is_replaced(start: Callable[..., Running], tmp_path: Path) -> None:
+    words = ["run", "--workers", "2", str(PROGRAMS / "sleep_trials.py"), "--trials", "6", "--seconds", "2"]
+    run = start(*words)
+    run.read_until("trial 1 →")
+    [worker] = [pid for pid in children(run.process.pid) if b"worker-2" in arguments(pid)]
+    [trainer] = children(worker)
+    os.kill(worker, signal.SIGKILL)
+    run.read_until(r"trial \d is lost \(worker-2 is gone \(its connection closed\)\) and will run again")
+    assert run.end() == 0, run.output
+    assert not Path(f"/proc/{trainer}").exists(), "a trainer does not outlive its supervisor"
+    check_completed(tmp_path / "results" / "sleep", 6)
+
+
+def arguments(pid: int) -> bytes:
+    return Path(f"/proc/{pid}/cmdline").read_bytes()
+
+
 def children(pid: int) -> list[int]:
     """The process ids of a process's children."""
     return [int(x) for x in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
