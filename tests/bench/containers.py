@@ -1,6 +1,6 @@
 """Eight trials that sleep 1 s, on three workers in containers: stock KerasTuner beside the cluster.
 
-    python -m tests.bench.stock_containers
+    python -m tests.bench containers
 
 Both sides run the same program in the same image under the same compose.yaml; stock.yaml only takes the launcher away.
 The clock starts when the first trial does and is the engine's, so that both sides are measured by the same hand.
@@ -13,6 +13,7 @@ from pathlib import Path
 
 from tests.e2e.stack import TAG, Stack, docker
 
+Figures = dict[str, list[float]]
 STOCK = Path(__file__).parent / "stock.yaml"
 LINE = re.compile(r"(?P<time>\d{4}-\d\d-\d\dT\S+Z) .*trial \d+ sleeps")
 
@@ -23,7 +24,8 @@ def first_trial(stack: Stack) -> float:
     return min(datetime.fromisoformat(match["time"]).timestamp() for match in LINE.finditer(logs))
 
 
-def measure(name: str, overlays: tuple[Path, ...]) -> None:
+def measure(name: str, overlays: tuple[Path, ...]) -> tuple[float, float]:
+    """Runs one side; returns when its last worker and when its chief had left, in seconds from the first trial."""
     with tempfile.TemporaryDirectory() as directory:
         stack = Stack(f"bench-{name}", Path(directory), overlays=overlays)
         stack.program("sleep_trials.py")
@@ -35,15 +37,17 @@ def measure(name: str, overlays: tuple[Path, ...]) -> None:
             chief = max(one.finished for one in stack.containers("chief")) - start
         finally:
             stack.down()
-    print(f"{name:<8} {workers:>22.1f} s {chief:>22.1f} s", flush=True)
+    return workers, chief
 
 
-def main() -> None:
+def main(runs: int) -> dict[str, Figures]:
+    """Measures both sides in turn; returns seconds by side."""
     docker("compose", "--env-file", "/dev/null", "build", "--quiet", env={"CLUSTER_TAG": TAG}, timeout=1800)
-    print(f"{'':<8} {'last worker has left':>24} {'chief has left':>24}")
-    measure("stock", (STOCK,))
-    measure("cluster", ())
-
-
-if __name__ == "__main__":
-    main()
+    sides: dict[str, list[tuple[float, float]]] = {"stock": [], "cluster": []}
+    for _ in range(runs):
+        sides["stock"].append(measure("stock", (STOCK,)))
+        sides["cluster"].append(measure("cluster", ()))
+    return {
+        name: {"last worker has left": [x for x, _ in both], "chief has left": [x for _, x in both]}
+        for name, both in sides.items()
+    }

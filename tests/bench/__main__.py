@@ -1,0 +1,51 @@
+"""`python -m tests.bench [--runs N] [--json FILE] [processes] [containers]`: sides in turn, medians of several runs."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import shutil
+import statistics
+import subprocess
+from pathlib import Path
+
+from tests.bench import containers, processes
+
+BENCHES = {"processes": processes, "containers": containers}
+
+
+def engine_answers() -> bool:
+    """Whether containers can run here."""
+    return (
+        shutil.which("docker") is not None and subprocess.run(["docker", "info"], capture_output=True).returncode == 0
+    )
+
+
+def main() -> None:
+    """Runs the benches and prints a table of medians."""
+    parser = argparse.ArgumentParser(prog="python -m tests.bench", description="Measures the cluster beside its peers.")
+    parser.add_argument(
+        "benches", nargs="*", default=[], metavar="|".join(BENCHES), help="which; all, if none is named"
+    )
+    parser.add_argument("--runs", type=int, default=3, help="runs of each side (default: 3)")
+    parser.add_argument("--json", type=Path, help="where to keep every figure")
+    arguments = parser.parse_args()
+    if unknown := set(arguments.benches) - set(BENCHES):
+        parser.error(f"no bench is named {', '.join(sorted(unknown))}; there are {', '.join(BENCHES)}")
+    kept = {}
+    for name in arguments.benches or BENCHES:
+        if name == "containers" and not engine_answers():
+            print("containers: left out, no Docker Engine answers")
+            continue
+        kept[name] = BENCHES[name].main(arguments.runs)
+        print(f"\n{(BENCHES[name].__doc__ or name).splitlines()[0]}")
+        for side, figures in kept[name].items():
+            for what, seconds in figures.items():
+                spread = f"{min(seconds):.1f} to {max(seconds):.1f}"
+                print(f"  {side:<8} {what:<22} {statistics.median(seconds):6.1f} s  (of {len(seconds)}: {spread})")
+    if arguments.json:
+        arguments.json.write_text(json.dumps(kept, indent=2) + "\n")
+
+
+if __name__ == "__main__":
+    main()
