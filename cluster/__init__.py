@@ -13,6 +13,8 @@ The map of the package, from the outside in; imports go only downwards:
     report       trials to tables
     seams        KerasTuner's private names, and only here
     program      the user's script or module
+    leash        a child that does not outlive its parent
+    resume       what a trial needs to go on at its next epoch
     leases       grant, renew, expire, fence
     state        what is on disk
     errors       every error, and its exit code

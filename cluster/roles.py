@@ -92,8 +92,8 @@ class _OwnerRole:
         tuner.save()
         resumed = len(tuner.oracle.trials)
         # A chief's workers may still be running what it granted; what a local run was doing, nobody is.
-        resume = self._interrupted.get(place) == role and role == "chief" and place not in self._begun
-        search = Search(seams.OwnedOracle(tuner.oracle), place, self._policy, resume=resume)
+        after_crash = self._interrupted.get(place) == role and role == "chief" and place not in self._begun
+        search = Search(seams.OwnedOracle(tuner.oracle), place, self._policy, after_crash=after_crash)
         search.begin(role=role, program=asdict(self._identity), oracle=type(tuner.oracle).__name__)
         self._begun.add(place)
         there = f"; {resumed} trials are there already" if resumed else ""

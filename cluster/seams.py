@@ -19,6 +19,7 @@ import logging
 import os
 import sys
 import threading
+import warnings
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from importlib.abc import Loader, MetaPathFinder
@@ -27,7 +28,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any, Protocol
 
-from cluster import state
+from cluster import resume, state
 from cluster.errors import MissingDependency
 
 log = logging.getLogger(__name__)
@@ -73,7 +74,15 @@ EXPECTED = {
     "engine.oracle.Oracle.reload": ["self"],
     "engine.oracle.Oracle._save_trial": ["self", "trial"],
     "engine.oracle.Oracle._set_project_dir": ["self", "directory", "project_name"],
+    "engine.tuner.Tuner.run_trial": ["self", "trial", "args", "kwargs"],
+    "engine.tuner.Tuner._build_and_fit_model": ["self", "trial", "args", "kwargs"],
+    "engine.tuner_utils.TunerCallback.__init__": ["self", "tuner", "trial"],
+    "engine.tuner_utils.TunerCallback.on_epoch_begin": ["self", "epoch", "logs"],
     "engine.tuner_utils.TunerCallback.on_epoch_end": ["self", "epoch", "logs"],
+    "engine.tuner_utils.SaveBestEpoch.__init__": ["self", "objective", "filepath"],
+    "engine.tuner_utils.SaveBestEpoch.on_epoch_end": ["self", "epoch", "logs"],
+    "engine.tuner_utils.SaveBestEpoch._save_model": ["self"],
+    "tuners.hyperband.Hyperband._build_hypermodel": ["self", "hp"],
     "distribute.utils.has_chief_oracle": [],
     "distribute.utils.is_chief_oracle": [],
     "tuners.gridsearch.GridSearchOracle.populate_space": ["self", "trial_id"],
@@ -163,7 +172,8 @@ def _install(role: Role, undo: contextlib.ExitStack) -> None:
     from keras_tuner.src import config, utils
     from keras_tuner.src.distribute import utils as distribute
     from keras_tuner.src.engine import base_tuner, oracle, tuner_utils
-    from keras_tuner.src.tuners import gridsearch
+    from keras_tuner.src.engine import tuner as keras_tuner_module
+    from keras_tuner.src.tuners import gridsearch, hyperband
 
     check(importlib.metadata.version("keras-tuner"), keras_tuner.src)
 
@@ -179,7 +189,15 @@ def _install(role: Role, undo: contextlib.ExitStack) -> None:
     replace(distribute, "is_chief_oracle", lambda: False)
     # KerasTuner's locks are leaked by any exception; `search.Search` has its own around every call.
     replace(oracle, "THREADS", _AlwaysHeld())
-    replace(tuner_utils, "TunerCallback", _reporting_callback(tuner_utils.TunerCallback))
+    replace(tuner_utils, "TunerCallback", _following_callback(tuner_utils.TunerCallback))
+    replace(tuner_utils, "SaveBestEpoch", _whole_checkpoint(tuner_utils.SaveBestEpoch))
+    replace(keras_tuner_module.Tuner, "run_trial", _run_trial(keras_tuner_module.Tuner.run_trial))
+    replace(
+        keras_tuner_module.Tuner,
+        "_build_and_fit_model",
+        _build_and_fit_model(keras_tuner_module.Tuner._build_and_fit_model),
+    )
+    replace(hyperband.Hyperband, "_build_hypermodel", _promoted_model(hyperband.Hyperband._build_hypermodel))
     tuner = base_tuner.BaseTuner
     replace(tuner, "__init__", _init(role, tuner.__init__))
     replace(tuner, "search", _search(role, tuner.search))
@@ -244,17 +262,136 @@ def _search(role: Role, original: Callable[..., None]) -> Callable[..., None]:
     return search
 
 
-def _reporting_callback(original: type) -> type:
-    class TunerCallback(original):  # type: ignore[misc]
-        """KerasTuner's callback, which also tells the chief of each epoch."""
+# --- the inside of a trial -----------------------------------------------------------------------------------------
 
-        def on_epoch_end(self, epoch: int, logs: dict[str, float] | None = None) -> None:
+
+@dataclass
+class _Run:
+    """The trial that this process runs, between KerasTuner's methods.
+
+    Attributes:
+        tuner: The tuner.
+        attempt: Where this attempt is, and where the one before was.
+        callbacks: What the program gave to `fit`, without KerasTuner's own.
+    """
+
+    tuner: Any
+    attempt: resume.Attempt
+    callbacks: list[Any]
+
+
+_run: _Run | None = None
+
+
+def _run_trial(original: Callable[..., Any]) -> Callable[..., Any]:
+    @functools.wraps(original)
+    def run_trial(self: Any, trial: Any, *args: Any, **kwargs: Any) -> Any:
+        global _run
+        attempt_of = getattr(self.oracle, "attempt_of", None)
+        if attempt_of is None:
+            return original(self, trial, *args, **kwargs)
+        place = Path(self.get_trial_dir(trial.trial_id))
+        _run = _Run(self, resume.Attempt(place, attempt_of(trial.trial_id)), [])
+        try:
+            return original(self, trial, *args, **kwargs)
+        finally:
+            _run = None
+
+    return run_trial
+
+
+def _build_and_fit_model(original: Callable[..., Any]) -> Callable[..., Any]:
+    @functools.wraps(original)
+    def build_and_fit_model(self: Any, trial: Any, *args: Any, **kwargs: Any) -> Any:
+        from keras.callbacks import History
+
+        run = _run
+        if run is None:
+            return original(self, trial, *args, **kwargs)
+        finished = run.attempt.begin_execution()
+        if finished is not None:
+            if "value" in finished:
+                return finished["value"]
+            history = History()
+            history.history = finished["history"]
+            return history
+        run.callbacks = [x for x in kwargs.get("callbacks") or [] if not getattr(x, "is_of_the_cluster", False)]
+        results = original(self, trial, *args, **kwargs)
+        run.attempt.end_execution(results.history if isinstance(results, History) else None, results)
+        return results
+
+    return build_and_fit_model
+
+
+def _following_callback(original: type) -> type:
+    class TunerCallback(original):  # type: ignore[misc]
+        """KerasTuner's callback, which also takes up what an earlier attempt left and tells the chief of each epoch."""
+
+        is_of_the_cluster = True
+
+        def on_train_begin(self, logs: Any = None) -> None:
+            super().on_train_begin(logs)
+            if _run is not None:
+                _run.attempt.begin_fit(self.model)
+
+        def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:
+            if _run is not None:
+                _run.attempt.begin_epoch(self.model, _run.callbacks)
+            super().on_epoch_begin(epoch, logs)
+
+        def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
             super().on_epoch_end(epoch, logs)
             report = getattr(self.tuner.oracle, "report_epoch", None)
             if report is not None:
                 report(self.trial.trial_id, epoch, {key: float(value) for key, value in (logs or {}).items()})
 
     return TunerCallback
+
+
+def _whole_checkpoint(original: type) -> type:
+    class SaveBestEpoch(original):  # type: ignore[misc]
+        """KerasTuner's checkpoint of the best epoch: whole at every instant, and true to what an earlier attempt saved.
+
+        It is the last callback of the list, and the chief has accepted the epoch before it is called.
+        """
+
+        is_of_the_cluster = True
+
+        def on_train_begin(self, logs: Any = None) -> None:
+            super().on_train_begin(logs)
+            if _run is not None and _run.attempt.best_value is not None:
+                self.best_value = _run.attempt.best_value
+
+        def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
+            super().on_epoch_end(epoch, logs)
+            if _run is None:
+                return
+            _run.attempt.end_epoch(epoch, logs or {}, self.model, _run.callbacks, self.best_value)
+            _run.tuner.oracle.after_epoch()
+
+        def _save_model(self) -> None:
+            if "://" in str(self.filepath) or (_run is not None and _run.tuner.distribution_strategy is not None):
+                super()._save_model()
+            else:
+                resume.save_weights(self.model, Path(self.filepath))
+
+    return SaveBestEpoch
+
+
+def _promoted_model(original: Callable[[Any, Any], Any]) -> Callable[[Any, Any], Any]:
+    @functools.wraps(original)
+    def build_hypermodel(self: Any, hp: Any) -> Any:
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", "Skipping variable loading for optimizer", UserWarning)
+            model = original(self, hp)
+        parent = hp.values.get("tuner/trial_id")
+        if parent is not None and model.optimizer is not None and not model.optimizer.built:
+            # An optimizer that is not built yet is left out when weights are loaded; Adam would start cold.
+            model.optimizer.build(model.trainable_variables)
+            model.load_weights(self._get_checkpoint_fname(parent))
+        return model
+
+    return build_hypermodel
 
 
 # --- reloading -----------------------------------------------------------------------------------------------------

@@ -16,6 +16,7 @@ from enum import Enum
 from pathlib import Path
 from typing import Any
 
+from cluster import resume
 from cluster.errors import SearchFailed
 from cluster.leases import Lease, LeaseTable
 from cluster.seams import FINISHED, OwnedOracle
@@ -96,7 +97,7 @@ class Search:
         directory: The project directory; the event log is there.
         policy: What the user decides.
         clock: A monotonic clock, in seconds.
-        resume: Whether this goes on from a process that died in the middle: a search that was over is over, and a
+        after_crash: Whether this goes on from a process that died in the middle: a search that was over is over, and a
             lease that was open is open, for as long as its worker needs to be heard of again.
     """
 
@@ -107,7 +108,7 @@ class Search:
         policy: Policy,
         clock: Callable[[], float] = time.monotonic,
         *,
-        resume: bool = False,
+        after_crash: bool = False,
     ) -> None:
         self.directory = directory
         self.failure: Exception | None = None
@@ -127,14 +128,14 @@ class Search:
         for trial_id, trial in oracle.oracle.trials.items():
             if trial.status in FINISHED:
                 self.leases.remember_end(trial_id)
-            elif resume and trial_id in past.held:
+            elif after_crash and trial_id in past.held:
                 worker, trainer = past.held[trial_id]
                 log.info(
                     "trial %s is still %s's, if it is heard of within %.0f s", trial_id, worker, policy.lease_seconds
                 )
                 self.leases.restore(trial_id, worker, trainer)
                 oracle.resume(trial_id, worker)
-        self._over = resume and past.over
+        self._over = after_crash and past.over
 
     # --- for workers
 
@@ -217,6 +218,7 @@ class Search:
                 self.fail(error)
                 raise
             self.leases.end(trial.trial_id, attempt)
+            resume.forget(self.directory / f"trial_{trial.trial_id}")
             seconds = self._clock() - self._began.pop(trial.trial_id, self._clock())
             self._events.append(
                 "end",

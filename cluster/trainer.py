@@ -18,6 +18,18 @@ log = logging.getLogger(__name__)
 WAIT_SECONDS = 20.0  # how long one call waits on the chief before it asks again
 
 
+class Leave(BaseException):
+    """The trainer ends here, by its own will, with its trial saved; program code cannot take it for an error.
+
+    Attributes:
+        code: The exit code, by which the supervisor knows why.
+    """
+
+    def __init__(self, code: int) -> None:
+        super().__init__(code)
+        self.code = code
+
+
 class Session(Protocol):
     """A trainer's way to one search. `trial` is a `keras_tuner` trial, `hyperparameters` a `HyperParameters`."""
 
@@ -61,9 +73,20 @@ class OracleProxy:
         oracle: The tuner's own oracle.
         session: The way to the search.
         trial_class: `keras_tuner.engine.trial.Trial`.
+        between_trials: Called before each trial; may raise `Leave`.
+        between_epochs: Called when an epoch is over and saved; may raise `Leave`.
     """
 
-    def __init__(self, oracle: Any, session: Session, trial_class: Callable[..., Any]) -> None:
+    def __init__(
+        self,
+        oracle: Any,
+        session: Session,
+        trial_class: Callable[..., Any],
+        between_trials: Callable[[], None] = lambda: None,
+        between_epochs: Callable[[], None] = lambda: None,
+    ) -> None:
+        self._between_trials = between_trials
+        self.after_epoch = between_epochs
         self._oracle = oracle
         self._session = session
         self._trial_class = trial_class
@@ -78,6 +101,7 @@ class OracleProxy:
     def create_trial(self, tuner_id: str) -> Any:
         """The next trial, however long it takes; one with the status STOPPED when the search is over."""
         while True:
+            self._between_trials()
             answer = self._session.next_trial(WAIT_SECONDS)
             if isinstance(answer, Grant):
                 self._attempts[answer.trial.trial_id] = answer.attempt
@@ -85,10 +109,14 @@ class OracleProxy:
             if answer is Answer.OVER:
                 return self._trial_class(self._oracle.get_space(), trial_id="none", status="STOPPED")
 
+    def attempt_of(self, trial_id: str) -> int:
+        """The number of this attempt at a trial."""
+        return self._attempts.get(trial_id, 0)
+
     def update_trial(self, trial_id: str, metrics: dict[str, Any], step: int = 0) -> Any:
         """Reports metrics; returns the oracle's copy of the trial."""
         plain = {name: float(value) for name, value in metrics.items()}
-        return self._session.update_trial(trial_id, self._attempts.get(trial_id, 0), plain, step)
+        return self._session.update_trial(trial_id, self.attempt_of(trial_id), plain, step)
 
     def report_epoch(self, trial_id: str, epoch: int, logs: dict[str, float]) -> None:
         """Tells the chief of one epoch.
@@ -96,7 +124,7 @@ class OracleProxy:
         Raises:
             LeaseLost: the trial was given to another worker; training ends here.
         """
-        self._session.report_epoch(trial_id, self._attempts.get(trial_id, 0), epoch, logs)
+        self._session.report_epoch(trial_id, self.attempt_of(trial_id), epoch, logs)
 
     def end_trial(self, trial: Any) -> None:
         """Ends the trial, unless it was given to another worker meanwhile: then this result is dropped."""

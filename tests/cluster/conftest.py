@@ -76,13 +76,13 @@ def open_search(
     clock: Callable[[], float] = time.monotonic,
     oracle: Any = None,
     policy: Policy | None = None,
-    resume: bool = False,
+    after_crash: bool = False,
 ) -> Iterator[Search]:
     """A search as a chief would hold it; opened again over the same directory, it is the chief's restart."""
     tuner = make_tuner(directory, oracle or make_oracle())
     owner = seams.OwnedOracle(tuner.oracle)
     tuner.save()
-    search = Search(owner, Path(tuner.project_dir), policy or Policy(), clock, resume=resume)
+    search = Search(owner, Path(tuner.project_dir), policy or Policy(), clock, after_crash=after_crash)
     search.begin(role="test")
     try:
         yield search

@@ -20,7 +20,8 @@ ORDER = [
     ["chief", "trainer"],
     ["search", "report"],
     ["seams", "program", "leash"],
-    ["leases", "state"],
+    ["resume", "leases"],
+    ["state"],
     ["errors"],
 ]
 RANK = {name: rank for rank, names in enumerate(ORDER) for name in names}

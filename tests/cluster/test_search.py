@@ -256,7 +256,7 @@ class TestARestartedChief:
         with open_search(tmp_path) as search:
             running = take(search, "w", "t")
             search.update_trial("0", running.attempt, {"score": 6.0}, 0)
-        with open_search(tmp_path, clock, resume=True) as search:
+        with open_search(tmp_path, clock, after_crash=True) as search:
             assert [(x.trial_id, x.attempt, x.worker, x.trainer) for x in search.leases.open] == [("0", 1, "w", "t")]
             again = search.next_trial("w", "t")
             assert isinstance(again, Grant)
@@ -270,7 +270,7 @@ class TestARestartedChief:
     def test_gives_a_trial_whose_worker_is_not_heard_of_to_another(self, tmp_path: Path, clock: Clock) -> None:
         with open_search(tmp_path, oracle=make_oracle(trials=1)) as search:
             take(search, "dead")
-        with open_search(tmp_path, clock, oracle=make_oracle(trials=1), resume=True) as search:
+        with open_search(tmp_path, clock, oracle=make_oracle(trials=1), after_crash=True) as search:
             assert search.next_trial("w", "t") is Answer.WAIT
             clock.now += 16
             again = take(search)
@@ -283,7 +283,7 @@ class TestARestartedChief:
             search.lose_worker("w", "killed")
             second = take(search)
             finish(search, second)
-        with open_search(tmp_path, resume=True) as search:
+        with open_search(tmp_path, after_crash=True) as search:
             search.end_trial(second.trial, second.attempt)
             with pytest.raises(LeaseLost):
                 search.end_trial(first.trial, first.attempt)
@@ -294,7 +294,7 @@ class TestARestartedChief:
             for _ in range(3):
                 finish(search, take(search))
             assert search.next_trial("w", "t") is Answer.OVER
-        with open_search(tmp_path, resume=True) as search:
+        with open_search(tmp_path, after_crash=True) as search:
             assert search.over
         with open_search(tmp_path, oracle=make_oracle(trials=4)) as search:
             assert not search.over, "a new run, with more trials to do"
