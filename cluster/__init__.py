@@ -4,7 +4,7 @@ The map of the package, from the outside in; imports go only downwards:
 
     cli          the commands; the only reader of argv and environment
     launch       `run --workers N`: chief and workers as child processes
-    worker       the supervisor of a trainer
+    worker       the supervisor of a trainer; trainer_process: the trainer as it sees it
     roles        what tuner.search() does in each role
     rpc          the chief on the wire
     chief        who is here, and the program's searches one after another
@@ -15,6 +15,8 @@ The map of the package, from the outside in; imports go only downwards:
     program      the user's script or module
     leash        a child that does not outlive its parent
     resume       what a trial needs to go on at its next epoch
+    past         what the event log tells of the processes before
+    policy       what the user decides about a search; limits
     leases       grant, renew, expire, fence
     state        what is on disk
     errors       every error, and its exit code

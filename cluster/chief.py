@@ -11,7 +11,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
-from cluster.errors import ClusterError, Refused, SearchFailed
+from cluster.errors import SET_ASIDE, ClusterError, Refused, SearchFailed
 from cluster.program import Identity
 from cluster.search import Search
 
@@ -140,10 +140,17 @@ class Chief:
             self._changed.notify_all()
 
     def beat(self, worker: str) -> Leaving | None:
-        """A heartbeat; the answer says whether the chief leaves."""
+        """A heartbeat; the answer says whether this worker has to leave."""
         for search, _ in self.searches[-1:]:
             search.leases.renew(worker)
+            aside = search.set_aside(worker)
+            if aside is not None and self.leaving is None:
+                return Leaving(f"{aside}; look at this machine", SET_ASIDE)
         return self.leaving
+
+    def dismissed(self, trainer: str) -> str | None:
+        """Why a trainer has to end, or None."""
+        return self.searches[-1][0].dismissed(trainer) if self.searches and trainer else None
 
     def left(self, worker: str, session: str, reason: str, *, counted: bool = True) -> None:
         """A supervisor's connection has ended: what it held runs again elsewhere."""

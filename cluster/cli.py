@@ -10,6 +10,7 @@ import signal
 import sys
 import threading
 from collections.abc import Iterator
+from dataclasses import asdict
 from types import FrameType
 from typing import Annotated, Any, NoReturn
 
@@ -18,8 +19,8 @@ import typer
 from cluster import leash
 from cluster.chief import Chief
 from cluster.errors import ClusterError, SearchFailed
+from cluster.policy import Policy
 from cluster.program import Program
-from cluster.search import Policy
 
 log = logging.getLogger("cluster")
 
@@ -47,6 +48,58 @@ MaxAttempts = Annotated[
     int,
     typer.Option(
         envvar="CLUSTER_MAX_ATTEMPTS", min=1, help="How often a trial may lose its worker before it counts as failed."
+    ),
+]
+TrialTimeout = Annotated[
+    float | None,
+    typer.Option(envvar="CLUSTER_TRIAL_TIMEOUT", min=0.001, help="How long one attempt at a trial may take, in s."),
+]
+StallSeconds = Annotated[
+    float | None,
+    typer.Option(
+        envvar="CLUSTER_STALL_SECONDS",
+        min=0.001,
+        help="How long a trial may get nowhere, in s.",
+    ),
+]
+MaxMinutes = Annotated[
+    float | None,
+    typer.Option(envvar="CLUSTER_MAX_MINUTES", min=0.0, help="After so many minutes, begin no further trial."),
+]
+StopAt = Annotated[
+    float | None,
+    typer.Option(envvar="CLUSTER_STOP_AT", help="Once the objective has reached this, begin no further trial."),
+]
+MaxFailures = Annotated[
+    int | None,
+    typer.Option(
+        envvar="CLUSTER_MAX_FAILURES",
+        min=1,
+        help="How many failed trials in a row end the search.  [default: the program's own, 3 in KerasTuner]",
+    ),
+]
+KeepCheckpoints = Annotated[
+    int | None,
+    typer.Option(
+        envvar="CLUSTER_KEEP_CHECKPOINTS",
+        min=1,
+        help="How many of the best trials keep their checkpoint.  [default: all]",
+    ),
+]
+RecycleAfter = Annotated[
+    int | None,
+    typer.Option(envvar="CLUSTER_RECYCLE_AFTER", min=1, help="Replace a trainer after so many trials."),
+]
+RecycleGb = Annotated[
+    float | None,
+    typer.Option(
+        envvar="CLUSTER_RECYCLE_GB", min=0.001, help="Replace a trainer, between trials, that holds so many gigabytes."
+    ),
+]
+DrainSeconds = Annotated[
+    float,
+    typer.Option(
+        envvar="CLUSTER_DRAIN_SECONDS", min=0.0, help="How long a worker told to leave may take to end its epoch, in s."
     ),
 ]
 ChiefAddress = Annotated[str, typer.Option("--chief", envvar="CLUSTER_CHIEF", help="The chief's HOST:PORT.")]
@@ -77,22 +130,41 @@ def run(
     fresh: Fresh = False,
     lease_seconds: LeaseSeconds = 15.0,
     max_attempts: MaxAttempts = 3,
+    trial_timeout: TrialTimeout = None,
+    stall_seconds: StallSeconds = None,
+    max_minutes: MaxMinutes = None,
+    stop_at: StopAt = None,
+    max_failures: MaxFailures = None,
+    keep_checkpoints: KeepCheckpoints = None,
+    recycle_after: RecycleAfter = None,
+    recycle_gb: RecycleGb = None,
 ) -> None:
     """Run a program in one process, or with --workers on a chief and workers of this box."""
     program = Program.parse(words or [])
+    policy = Policy(
+        lease_seconds,
+        max_attempts=max_attempts,
+        trial_timeout=trial_timeout,
+        stall_seconds=stall_seconds,
+        max_minutes=max_minutes,
+        stop_at=stop_at,
+        max_failures=max_failures,
+        keep_checkpoints=keep_checkpoints,
+    )
     if workers is not None:
         from cluster import launch
 
-        options = ["--lease-seconds", str(lease_seconds), "--max-attempts", str(max_attempts)]
-        options += ["--fresh"] if fresh else []
+        recycle = {"recycle_after": recycle_after, "recycle_gb": recycle_gb}
         _configure_logging()
         with _interruptible():
-            raise typer.Exit(launch.run(program, workers, options, []))
+            chief_options = {x: y for x, y in asdict(policy).items() if x != "stock_lease_seconds"}
+            options = _flags(chief_options) + (["--fresh"] if fresh else [])
+            raise typer.Exit(launch.run(program, workers, options, _flags(recycle)))
     from cluster.roles import LocalRole
     from cluster.roles import run as run_under
 
     _configure_logging()
-    role = LocalRole(program.identity, Policy(lease_seconds, max_attempts=max_attempts), fresh=fresh)
+    role = LocalRole(program.identity, policy, fresh=fresh)
     with _interruptible():
         try:
             code = run_under(program, role)
@@ -114,6 +186,12 @@ def chief(
     fresh: Fresh = False,
     lease_seconds: LeaseSeconds = 15.0,
     max_attempts: MaxAttempts = 3,
+    trial_timeout: TrialTimeout = None,
+    stall_seconds: StallSeconds = None,
+    max_minutes: MaxMinutes = None,
+    stop_at: StopAt = None,
+    max_failures: MaxFailures = None,
+    keep_checkpoints: KeepCheckpoints = None,
     linger_seconds: Annotated[
         float,
         typer.Option(
@@ -130,7 +208,16 @@ def chief(
 
     program = Program.parse(words or [])
     check_address(listen)
-    policy = Policy(lease_seconds, max_attempts=max_attempts)
+    policy = Policy(
+        lease_seconds,
+        max_attempts=max_attempts,
+        trial_timeout=trial_timeout,
+        stall_seconds=stall_seconds,
+        max_minutes=max_minutes,
+        stop_at=stop_at,
+        max_failures=max_failures,
+        keep_checkpoints=keep_checkpoints,
+    )
     _configure_logging()
     if leash_end is not None:
         leash.hold(leash_end, leash.terminate_self)
@@ -169,6 +256,9 @@ def worker(
     name: Name = None,
     connect_timeout: ConnectTimeout = 60.0,
     patience: Patience = 300.0,
+    drain_seconds: DrainSeconds = 30.0,
+    recycle_after: RecycleAfter = None,
+    recycle_gb: RecycleGb = None,
     leash_end: LeashEnd = None,
 ) -> None:
     """Run trials of a chief's searches. The program must be the chief's."""
@@ -180,7 +270,8 @@ def worker(
     if leash_end is not None:
         leash.hold(leash_end, leash.terminate_self)
     client = ChiefClient(check_address(chief_address), patience)
-    here = supervisor.Worker(program, client, name or supervisor.default_name(), connect_timeout, patience)
+    options = supervisor.Options(connect_timeout, patience, drain_seconds, recycle_after, recycle_gb)
+    here = supervisor.Worker(program, client, name or supervisor.default_name(), options)
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda signum, _: here.happenings.put(supervisor.Stop(signum)))
     try:
@@ -197,23 +288,36 @@ def trainer(
     worker_name: Annotated[str, typer.Option("--worker")] = "",
     trainer_id: Annotated[str, typer.Option("--trainer")] = "",
     patience: Patience = 300.0,
+    recycle_after: RecycleAfter = None,
+    recycle_gb: RecycleGb = None,
     leash_end: LeashEnd = None,
 ) -> None:
     """Started by a worker: run the program and its trials."""
     from cluster.roles import WorkerRole
     from cluster.roles import run as run_under
     from cluster.rpc.client import ChiefClient
+    from cluster.trainer import Leave
 
     program = Program.parse(words or [])
     _configure_logging()
     if leash_end is not None:
         leash.hold(leash_end, leash.vanish)
     client = ChiefClient(chief_address, patience)
+    role = WorkerRole(client, worker_name, trainer_id, recycle_after, recycle_gb)
+    signal.signal(signal.SIGTERM, lambda *_: role.drain())
     try:
-        code = run_under(program, WorkerRole(client, worker_name, trainer_id))
+        code = run_under(program, role)
     except SearchFailed as failed:
         code = failed.exit_code  # the chief has said why
+    except Leave as leave:
+        code = leave.code
     raise typer.Exit(code)
+
+
+def _flags(options: dict[str, Any]) -> list[str]:
+    """Options as words for a child's command line; those without a value are left out."""
+    named = {f"--{name.replace('_', '-')}": value for name, value in options.items() if value is not None}
+    return [word for name, value in named.items() for word in (name, str(value))]
 
 
 def main() -> None:

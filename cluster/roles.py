@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import json
 import logging
+import os
 import shutil
 import sys
 from collections.abc import Callable
@@ -20,11 +21,12 @@ import cluster
 from cluster import report, seams
 from cluster.chief import Chief, Description
 from cluster.errors import PROGRAM_RAISED, ClusterError, NoSearch, SearchFailed
+from cluster.policy import Policy
 from cluster.program import Identity, Program, own_traceback
 from cluster.rpc.client import ChiefClient, RemoteSession
-from cluster.search import Policy, Search
+from cluster.search import Search
 from cluster.state import LOCK, EventLog, ensure_writable, hold_project
-from cluster.trainer import LocalSession, OracleProxy
+from cluster.trainer import DRAINED, RECYCLED, Leave, LocalSession, OracleProxy
 
 log = logging.getLogger(__name__)
 
@@ -162,7 +164,7 @@ class ChiefRole(_OwnerRole):
         try:
             try:
                 while not search.wait(RECLAIM_SECONDS):
-                    search.reclaim()
+                    search.watch()
             except BaseException:
                 search.give_back("the chief was stopped")
                 raise
@@ -182,16 +184,51 @@ class WorkerRole:
         client: The connection to the chief.
         worker: The worker's name.
         trainer: The id of this process.
+        recycle_after: After how many trials this process makes room for a new one; None: never.
+        recycle_gb: At how many gigabytes of resident memory it does; None: never.
     """
 
     is_chief = False
     owns_files = False
 
-    def __init__(self, client: ChiefClient, worker: str, trainer: str) -> None:
+    def __init__(
+        self,
+        client: ChiefClient,
+        worker: str,
+        trainer: str,
+        recycle_after: int | None = None,
+        recycle_gb: float | None = None,
+    ) -> None:
         self.tuner_id = worker
         self.searches = 0
         self._client = client
         self._trainer = trainer
+        self._recycle_after = recycle_after
+        self._recycle_gb = recycle_gb
+        self._granted_before = 0  # trials of the searches before this one
+        self._proxy: OracleProxy | None = None
+        self._draining = False
+
+    def drain(self) -> None:
+        """Told to leave: at once, or where a trial is in hand, when its epoch is over and saved.
+
+        Raises:
+            Leave: no trial is in hand.
+        """
+        self._draining = True
+        if self._proxy is None or not self._proxy.busy:
+            raise Leave(DRAINED)
+
+    def _between_epochs(self) -> None:
+        if self._draining:
+            raise Leave(DRAINED)
+
+    def _between_trials(self) -> None:
+        self._between_epochs()
+        granted = self._granted_before + (self._proxy.granted if self._proxy else 0)
+        full = self._recycle_gb is not None and resident_gb() > self._recycle_gb
+        if granted and (full or granted == self._recycle_after):
+            raise Leave(RECYCLED)
 
     def prepare(self, project: Path, overwrite: bool) -> None:
         """Nothing: the files are the chief's."""
@@ -204,7 +241,9 @@ class WorkerRole:
         seams.adopt_directory(tuner, directory, project)
         oracle = tuner.oracle
         session = RemoteSession(self._client, index, self.tuner_id, self._trainer)
-        tuner.oracle = OracleProxy(oracle, session, seams.trial_class())
+        tuner.oracle = self._proxy = OracleProxy(
+            oracle, session, seams.trial_class(), self._between_trials, self._between_epochs
+        )
         try:
             loop()
         except ClusterError:
@@ -214,6 +253,7 @@ class WorkerRole:
             raise SearchFailed(f"the program raised in the search: {error}") from error
         finally:
             tuner.oracle = oracle
+            self._granted_before += self._proxy.granted
         state = self._client.state(index, self.tuner_id)
         seams.restore(oracle, state["oracle"], state["trials"])
 
@@ -224,6 +264,14 @@ class WorkerRole:
         except ClusterError:
             return True
         return False
+
+
+def resident_gb(status: Path = Path("/proc/self/statm")) -> float:
+    """The memory that this process holds, in gigabytes; 0 where the system does not say."""
+    try:
+        return int(status.read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE") / 1e9
+    except (OSError, ValueError, IndexError):
+        return 0.0
 
 
 def describe(tuner: Any, *, whole: bool = True) -> Description:

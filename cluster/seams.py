@@ -345,6 +345,17 @@ def _following_callback(original: type) -> type:
             if report is not None:
                 report(self.trial.trial_id, epoch, {key: float(value) for key, value in (logs or {}).items()})
 
+        def on_batch_end(self, batch: int, logs: Any = None) -> None:
+            super().on_batch_end(batch, logs)
+            self._progress()
+
+        def on_test_batch_end(self, batch: int, logs: Any = None) -> None:
+            self._progress()
+
+        def _progress(self) -> None:
+            if _run is not None:
+                _run.tuner.oracle.report_progress(self.trial.trial_id)
+
     return TunerCallback
 
 
@@ -566,6 +577,11 @@ class OwnedOracle:
         _clear(trial)
         self.oracle._retry_queue.append(trial_id)
         self.oracle._save_trial(trial)
+
+    def needed_checkpoints(self) -> set[str]:
+        """The trials whose checkpoint the oracle may still give to another: those in Hyperband's open brackets."""
+        brackets = getattr(self.oracle, "_brackets", [])
+        return {info["id"] for bracket in brackets for round_info in bracket["rounds"] for info in round_info}
 
     def save(self) -> None:
         """Saves the oracle's own file."""

@@ -17,29 +17,16 @@ from pathlib import Path
 from typing import Any
 
 from cluster import resume
-from cluster.errors import SearchFailed
+from cluster.errors import LeaseLost, SearchFailed
 from cluster.leases import Lease, LeaseTable
+from cluster.past import Past
+from cluster.policy import LOSSES_IN_A_ROW, Policy
 from cluster.seams import FINISHED, OwnedOracle
 from cluster.state import EventLog
 
 log = logging.getLogger(__name__)
 
 ASK_AGAIN_SECONDS = 1.0  # an oracle that had nothing is asked again after this, even when nothing has changed
-
-
-@dataclass(frozen=True)
-class Policy:
-    """What the user decides about a search.
-
-    Attributes:
-        lease_seconds: How long a worker's lease lives without a heartbeat.
-        stock_lease_seconds: The same for a stock KerasTuner client, which has no heartbeat.
-        max_attempts: How often a trial may lose its worker before it counts as failed.
-    """
-
-    lease_seconds: float = 15.0
-    stock_lease_seconds: float = 3600.0
-    max_attempts: int = 3
 
 
 @dataclass(frozen=True)
@@ -55,38 +42,6 @@ class Answer(Enum):
 
     WAIT = "wait"
     OVER = "over"
-
-
-@dataclass
-class Past:
-    """What the event log tells a search of the processes before it.
-
-    Attributes:
-        attempts: The last attempt granted, by trial.
-        losses: How often each trial has lost its worker.
-        held: The worker and trainer of each trial that was running at the last event.
-        over: Whether the oracle had no more trials, and none was running.
-    """
-
-    attempts: dict[str, int]
-    losses: Counter[str]
-    held: dict[str, tuple[str, str]]
-    over: bool = False
-
-    @classmethod
-    def read(cls, events: EventLog) -> Past:
-        """Reads the log from its beginning."""
-        past = cls({}, Counter(), {})
-        for event in events.read():
-            kind, trial = event["event"], event.get("trial", "")
-            if kind == "grant":
-                past.attempts[trial] = int(event["attempt"])
-                past.held[trial] = (event["worker"], event["trainer"])
-            elif kind in ("end", "lost"):
-                past.held.pop(trial, None)
-                past.losses[trial] += bool(event.get("counted"))
-            past.over = kind == "over" or (past.over and kind not in ("grant", "end", "lost"))
-        return past
 
 
 class Search:
@@ -120,8 +75,12 @@ class Search:
         self._changed = threading.Condition(threading.RLock())
         self._dry_until = 0.0  # the oracle has nothing before this time, unless something changes
         self._failures_in_a_row = 0
+        self._max_failures = policy.max_failures or oracle.max_consecutive_failures
+        self._losses_in_a_row: Counter[str] = Counter()  # by worker
+        self._dismissed: dict[str, str] = {}  # why a trainer has to end, by its id
+        self._closing: str | None = None  # why no further trial is begun
         self._began: dict[str, float] = {}
-        self._progress: dict[str, tuple[int, dict[str, float]]] = {}
+        self._heard: dict[str, float] = {}  # when a running trial last got anywhere
         past = Past.read(self._events)
         self._losses = past.losses
         self.leases = LeaseTable(clock, policy.lease_seconds, past.attempts)
@@ -136,6 +95,8 @@ class Search:
                 self.leases.restore(trial_id, worker, trainer)
                 oracle.resume(trial_id, worker)
         self._over = after_crash and past.over
+        self._seconds_before = past.seconds
+        self._began_at = clock()
 
     # --- for workers
 
@@ -167,7 +128,9 @@ class Search:
                     return Grant(self._trial(lease.trial_id), lease.attempt)
                 for lease in self.leases.held_by(worker=worker):
                     self._lose(lease, "its trainer was replaced")
-                self.reclaim()
+                self.watch()
+                if self.set_aside(worker) is not None:
+                    return Answer.WAIT
                 if not self._over and self._dry_until <= self._clock():
                     grant = self._grant(worker, trainer, lease_seconds)
                     if grant is not None:
@@ -189,6 +152,7 @@ class Search:
         """
         with self._changed:
             self.leases.check(trial_id, attempt)
+            self._heard[trial_id] = self._clock()
             return self._owned.oracle.update_trial(trial_id, metrics, step=step)
 
     def report_epoch(self, trial_id: str, attempt: int, epoch: int, logs: dict[str, float]) -> None:
@@ -197,9 +161,23 @@ class Search:
         Raises:
             LeaseLost: the attempt is over, and the worker stops training.
         """
-        self.leases.check(trial_id, attempt)
-        self._progress[trial_id] = (epoch, logs)
         log.debug("trial %s epoch %d: %s", trial_id, epoch + 1, logs)
+        self.report_progress(trial_id, attempt)
+
+    def report_progress(self, trial_id: str, attempt: int) -> None:
+        """The trial has got somewhere, in the middle of an epoch or at its end.
+
+        Raises:
+            LeaseLost: the attempt is over, and the worker stops training.
+        """
+        now = self._clock()
+        lease = self.leases.check(trial_id, attempt)
+        overdue = self._policy.overdue(now - self._began.get(trial_id, now), 0.0)
+        if overdue is not None:
+            with self._changed:
+                self._lose(lease, overdue)
+            raise LeaseLost(f"attempt {attempt} at trial {trial_id} is over: {overdue}")
+        self._heard[trial_id] = now
 
     def end_trial(self, trial: Any, attempt: int) -> None:
         """Takes the end of an attempt: its status, hyperparameters and message. A repeat changes nothing.
@@ -229,6 +207,8 @@ class Search:
                 score=None if kept.score is None else float(kept.score),
                 seconds=round(seconds, 3),
             )
+            self._losses_in_a_row.pop(lease.worker, None)
+            self._keep_checkpoints()
             self._tell_end(kept, lease.worker, seconds)
             self._count_failures(kept)
             self._note_change()
@@ -296,11 +276,28 @@ class Search:
             for lease in self.leases.open:
                 self._lose(lease, reason, counted=False)
 
-    def reclaim(self) -> None:
-        """Takes back the trials whose lease has run out."""
+    def watch(self) -> None:
+        """Takes back the trials whose lease has run out, or whose attempt takes too long; to be called now and then."""
         with self._changed:
             for lease in self.leases.expired():
                 self._lose(lease, f"{lease.worker} was not heard of in time")
+            now = self._clock()
+            for lease in self.leases.open:
+                running = now - self._began.setdefault(lease.trial_id, now)
+                overdue = self._policy.overdue(running, now - self._heard.setdefault(lease.trial_id, now))
+                if overdue is not None:
+                    self._dismissed[lease.trainer] = f"trial {lease.trial_id}: {overdue}"
+                    self._lose(lease, overdue)
+            self._close_if_spent()
+
+    def dismissed(self, trainer: str) -> str | None:
+        """Why a trainer has to end, or None: its attempt was taken back, and it may be stuck in it."""
+        return self._dismissed.get(trainer)
+
+    def set_aside(self, worker: str) -> str | None:
+        """Why a worker gets no more trials, or None."""
+        losses = self._losses_in_a_row[worker]
+        return f"{worker} has lost {losses} trials in a row" if losses >= LOSSES_IN_A_ROW else None
 
     def wake(self) -> None:
         """Lets every waiting call look again at whether its caller still waits."""
@@ -350,6 +347,9 @@ class Search:
         self._changed.notify_all()
 
     def _grant(self, worker: str, trainer: str, lease_seconds: float | None) -> Grant | None:
+        if self._closing is not None:
+            self._dry_until = self._clock() + ASK_AGAIN_SECONDS
+            return None
         try:
             trial = self._owned.create(worker)
         except Exception as error:
@@ -363,7 +363,7 @@ class Search:
                 "grant", trial=trial.trial_id, attempt=attempt, worker=worker, trainer=trainer, values=values
             )
             self.leases.grant(trial.trial_id, worker, trainer, lease_seconds)
-            self._began[trial.trial_id] = self._clock()
+            self._began[trial.trial_id] = self._heard[trial.trial_id] = self._clock()
             self.granted[worker] += 1
             again = "" if attempt == 1 else f", attempt {attempt}"
             log.info("trial %s → %s%s: %s", trial.trial_id, worker, again, _short(values))
@@ -383,6 +383,10 @@ class Search:
             "lost", trial=trial_id, attempt=lease.attempt, worker=lease.worker, reason=reason, counted=counted
         )
         self._losses[trial_id] += int(counted)
+        self._losses_in_a_row[lease.worker] += int(counted)
+        if counted and (aside := self.set_aside(lease.worker)) is not None:
+            self._events.append("set_aside", worker=lease.worker)
+            log.error("%s and is set aside; look at its machine", aside)
         if self._losses[trial_id] < self._policy.max_attempts:
             log.warning("trial %s is lost (%s) and will run again", trial_id, reason)
             self._owned.requeue(trial_id)
@@ -403,13 +407,42 @@ class Search:
         if trial.status == "INVALID":
             return
         self._failures_in_a_row = self._failures_in_a_row + 1 if trial.status == "FAILED" else 0
-        if self._failures_in_a_row >= self._owned.max_consecutive_failures:
+        if self._failures_in_a_row >= self._max_failures:
             self.fail(
                 SearchFailed(
-                    f"Number of consecutive failures exceeded the limit of {self._owned.max_consecutive_failures}. "
+                    f"Number of consecutive failures exceeded the limit of {self._max_failures}. "
                     f"The last: {(trial.message or 'no message').rstrip().rsplit(chr(10), 1)[-1]}"
                 )
             )
+
+    def _close_if_spent(self) -> None:
+        """Ends the search in order once its budget is spent: what runs may finish, and nothing is begun."""
+        if self._over or (self._policy.max_minutes is None and self._policy.stop_at is None):
+            return
+        if self._closing is None:
+            seconds = self._seconds_before + self._clock() - self._began_at
+            oracle = self._owned.oracle
+            best = [x for x in oracle.get_best_trials(1) if x.status == "COMPLETED"]
+            reason = self._policy.budget_spent(seconds, best[0].score if best else None, oracle.objective.direction)
+            if reason is None:
+                return
+            self._closing = reason
+            self._events.append("closing", reason=reason)
+            log.info("no further trial is begun: %s", reason)
+        if not self.leases.open:
+            self._over = True
+            self._changed.notify_all()
+
+    def _keep_checkpoints(self) -> None:
+        """Removes the checkpoints of all but the best trials, and of those that the oracle still needs."""
+        if self._policy.keep_checkpoints is None:
+            return
+        oracle = self._owned.oracle
+        done = [x for x in oracle.get_best_trials(len(oracle.trials)) if x.status == "COMPLETED"]
+        needed = self._owned.needed_checkpoints() | {x.trial_id for x in done[: self._policy.keep_checkpoints]}
+        for trial in done:
+            if trial.trial_id not in needed:
+                (self.directory / f"trial_{trial.trial_id}" / "checkpoint.weights.h5").unlink(missing_ok=True)
 
     def _tell_end(self, trial: Any, worker: str, seconds: float) -> None:
         if trial.status == "COMPLETED":

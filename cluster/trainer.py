@@ -7,6 +7,7 @@ not know where the search is: `Session` is either the search itself, in this pro
 from __future__ import annotations
 
 import logging
+import time
 from collections.abc import Callable
 from typing import Any, Protocol
 
@@ -16,6 +17,9 @@ from cluster.search import Answer, Grant, Search
 log = logging.getLogger(__name__)
 
 WAIT_SECONDS = 20.0  # how long one call waits on the chief before it asks again
+DRAINED = 75  # the exit code of a trainer that was told to leave
+RECYCLED = 76  # … of one that is to be replaced between two trials
+PROGRESS_SECONDS = 5.0  # how often the chief is told that a trial gets somewhere within an epoch
 
 
 class Leave(BaseException):
@@ -36,6 +40,7 @@ class Session(Protocol):
     def next_trial(self, timeout: float) -> Grant | Answer: ...
     def update_trial(self, trial_id: str, attempt: int, metrics: dict[str, float], step: int) -> Any: ...
     def report_epoch(self, trial_id: str, attempt: int, epoch: int, logs: dict[str, float]) -> None: ...
+    def report_progress(self, trial_id: str, attempt: int) -> None: ...
     def end_trial(self, trial: Any, attempt: int) -> None: ...
     def trial(self, trial_id: str) -> Any: ...
     def best_trials(self, number: int) -> list[Any]: ...
@@ -56,6 +61,7 @@ class LocalSession:
         self._search = search
         self.update_trial = search.update_trial
         self.report_epoch = search.report_epoch
+        self.report_progress = search.report_progress
         self.end_trial = search.end_trial
         self.trial = search.trial
         self.best_trials = search.best_trials
@@ -87,10 +93,13 @@ class OracleProxy:
     ) -> None:
         self._between_trials = between_trials
         self.after_epoch = between_epochs
+        self.busy = False  # whether a trial is in hand
+        self.granted = 0  # trials so far
         self._oracle = oracle
         self._session = session
         self._trial_class = trial_class
         self._attempts: dict[str, int] = {}
+        self._progress_at = time.monotonic()
         self.verbose = 0
 
     def __getattr__(self, name: str) -> Any:
@@ -104,6 +113,8 @@ class OracleProxy:
             self._between_trials()
             answer = self._session.next_trial(WAIT_SECONDS)
             if isinstance(answer, Grant):
+                self.busy = True
+                self.granted += 1
                 self._attempts[answer.trial.trial_id] = answer.attempt
                 return answer.trial
             if answer is Answer.OVER:
@@ -126,6 +137,17 @@ class OracleProxy:
         """
         self._session.report_epoch(trial_id, self.attempt_of(trial_id), epoch, logs)
 
+    def report_progress(self, trial_id: str) -> None:
+        """Tells the chief that the trial gets somewhere; may be called often.
+
+        Raises:
+            LeaseLost: the trial was given to another worker; training ends here.
+        """
+        now = time.monotonic()
+        if now - self._progress_at >= PROGRESS_SECONDS:
+            self._progress_at = now
+            self._session.report_progress(trial_id, self.attempt_of(trial_id))
+
     def end_trial(self, trial: Any) -> None:
         """Ends the trial, unless it was given to another worker meanwhile: then this result is dropped."""
         attempt = self._attempts.pop(trial.trial_id, 0)
@@ -133,6 +155,7 @@ class OracleProxy:
             self._session.end_trial(trial, attempt)
         except LeaseLost as lost:
             log.warning("the result of trial %s is dropped: %s", trial.trial_id, lost)
+        self.busy = False
 
     def get_trial(self, trial_id: str) -> Any:
         """The oracle's copy of a trial."""

@@ -11,7 +11,6 @@ import os
 import queue
 import signal
 import socket
-import subprocess
 import sys
 import threading
 import time
@@ -20,17 +19,16 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from cluster.errors import ChiefUnreachable, ClusterError
-from cluster.leash import Leash
 from cluster.program import Program
 from cluster.rpc import cluster_pb2 as pb
 from cluster.rpc.client import ChiefClient
+from cluster.trainer import RECYCLED
+from cluster.trainer_process import TrainerProcess
 
 log = logging.getLogger(__name__)
 
 BEAT_SECONDS = 1.0
-LOSSES_IN_A_ROW = 3
 OWN_CODES = range(128)  # a trainer that ends with one of these ended by itself; starting it again would end the same
-STOP_SECONDS = 10.0
 
 
 @dataclass(frozen=True)
@@ -55,6 +53,33 @@ class Stop:
     signum: int
 
 
+@dataclass(frozen=True)
+class Dismissed:
+    """The chief took the trial back from this trainer, which may be stuck in it."""
+
+    trainer: str
+    reason: str
+
+
+@dataclass(frozen=True)
+class Options:
+    """What the user decides about a worker.
+
+    Attributes:
+        connect_timeout: How long to wait for the chief at first, in seconds.
+        patience: How long to wait for one that has gone, in seconds.
+        drain_seconds: How long a worker that is told to leave lets its trainer come to the end of an epoch, in seconds.
+        recycle_after: After how many trials the trainer is replaced; None: never.
+        recycle_gb: At how many gigabytes of memory it is replaced; None: never.
+    """
+
+    connect_timeout: float = 60.0
+    patience: float = 300.0
+    drain_seconds: float = 30.0
+    recycle_after: int | None = None
+    recycle_gb: float | None = None
+
+
 class Worker:
     """A worker of one chief.
 
@@ -62,24 +87,22 @@ class Worker:
         program: The program.
         client: The connection to the chief.
         name: The worker's name; unique among the chief's workers.
-        connect_timeout: How long to wait for the chief at first, in seconds.
-        patience: How long to wait for one that has gone, in seconds.
+        options: What the user decides.
     """
 
-    def __init__(
-        self, program: Program, client: ChiefClient, name: str, connect_timeout: float, patience: float
-    ) -> None:
-        self.happenings: queue.SimpleQueue[TrainerExit | Leave | Stop | ClusterError] = queue.SimpleQueue()
+    def __init__(self, program: Program, client: ChiefClient, name: str, options: Options) -> None:
+        self.happenings: queue.SimpleQueue[TrainerExit | Leave | Stop | Dismissed | ClusterError] = queue.SimpleQueue()
         self._program = program
         self._client = client
         self._name = name
-        self._connect_timeout = connect_timeout
-        self._patience = patience
+        self._options = options
         self._session = uuid.uuid4().hex
         self._joined = threading.Event()
         self._goodbye: str | None = None
         self._leave = threading.Event()
+        self._trainer: TrainerProcess | None = None
         self._trainer_id = ""
+        self._draining_until: float | None = None
 
     def run(self) -> int:
         """Works until the chief has no more for it; returns the exit code.
@@ -93,90 +116,114 @@ class Worker:
         attendance = threading.Thread(target=self._attend, name="attendance", daemon=True)
         attendance.start()
         try:
-            return self._supervise()
+            code = None
+            while code is None:
+                if self._trainer is None and self._joined.is_set():
+                    self._start_trainer()
+                code = self._handle(self._next_happening())
+            return code
         finally:
+            if self._trainer is not None:
+                self._trainer.end()
             self._leave.set()
             attendance.join(timeout=5)
 
     def _find_chief(self) -> bool:
         """Waits for the chief; returns False when the worker was told to leave before there was one."""
-        deadline = time.monotonic() + self._connect_timeout
-        if self._client.wait_until_there(min(1.0, self._connect_timeout)):
+        timeout = self._options.connect_timeout
+        deadline = time.monotonic() + timeout
+        if self._client.wait_until_there(min(1.0, timeout)):
             return True
-        log.info("waiting for the chief at %s (%.0f s at most)", self._client.address, self._connect_timeout)
+        log.info("waiting for the chief at %s (%.0f s at most)", self._client.address, timeout)
         while not self._client.wait_until_there(0.25):
             if not self.happenings.empty():
                 return False
             if time.monotonic() >= deadline:
                 raise ChiefUnreachable(
-                    f"no chief answers at {self._client.address} within {self._connect_timeout:.0f} s. Is it running, "
+                    f"no chief answers at {self._client.address} within {timeout:.0f} s. Is it running, "
                     "and is the address right? See --chief and --connect-timeout"
                 )
         return True
 
-    # --- the trainer
-
-    def _supervise(self) -> int:
-        trainer: subprocess.Popen[bytes] | None = None
-        losses = 0
+    def _next_happening(self) -> TrainerExit | Leave | Stop | Dismissed | ClusterError | None:
+        timeout = None if self._joined.is_set() else 0.05
+        if self._draining_until is not None:
+            timeout = max(0.0, self._draining_until - time.monotonic())
         try:
-            while True:
-                if trainer is None and self._joined.is_set():
-                    trainer = self._start_trainer()
-                happening = self._next_happening()
-                if isinstance(happening, ClusterError):
-                    raise happening
-                if isinstance(happening, Leave):
-                    log.info("leaving: %s", happening.reason)
-                    return happening.code
-                if isinstance(happening, Stop):
-                    self._say_goodbye(f"{self._name} was told to leave ({signal.Signals(happening.signum).name})")
-                    return 0
-                if isinstance(happening, TrainerExit):
-                    trainer = None
-                    if happening.code == 0:
-                        self._say_goodbye("its program has ended")
-                        return 0
-                    self._report_loss(happening.code)
-                    if happening.code in OWN_CODES:
-                        return happening.code
-                    losses += 1
-                    if losses >= LOSSES_IN_A_ROW:
-                        log.error("%d trainers in a row were lost here; this worker leaves", losses)
-                        return 1
-        finally:
-            if trainer is not None:
-                _end(trainer)
-
-    def _next_happening(self) -> TrainerExit | Leave | Stop | ClusterError | None:
-        try:
-            return self.happenings.get(timeout=None if self._joined.is_set() else 0.05)
+            return self.happenings.get(timeout=timeout)
         except queue.Empty:
             return None
 
-    def _start_trainer(self) -> subprocess.Popen[bytes]:
+    def _handle(self, happening: TrainerExit | Leave | Stop | Dismissed | ClusterError | None) -> int | None:
+        """Acts on what has happened; returns the worker's exit code when that is the end."""
+        if isinstance(happening, ClusterError):
+            raise happening
+        if isinstance(happening, Leave):
+            log.info("leaving: %s", happening.reason)
+            return happening.code
+        if isinstance(happening, Stop):
+            return self._drain(happening)
+        if isinstance(happening, Dismissed) and happening.trainer == self._trainer_id and self._trainer is not None:
+            log.warning("the trainer is stopped: %s", happening.reason)
+            self._trainer.kill()
+        if isinstance(happening, TrainerExit):
+            return self._trainer_has_ended(happening.code)
+        if self._draining_until is not None and time.monotonic() >= self._draining_until:
+            return self._leave_in_order()
+        return None
+
+    # --- the trainer
+
+    def _start_trainer(self) -> None:
         self._trainer_id = uuid.uuid4().hex[:12]
-        command = [sys.executable, "trainer", "--chief", self._client.address, "--worker", self._name]
-        command += ["--trainer", self._trainer_id, "--patience", str(self._patience), "--", *self._program.words]
-        leash = Leash()
-        process = leash.start(command)
+        options = ["--chief", self._client.address, "--worker", self._name, "--trainer", self._trainer_id]
+        options += ["--patience", str(self._options.patience)]
+        if self._options.recycle_after is not None:
+            options += ["--recycle-after", str(self._options.recycle_after)]
+        if self._options.recycle_gb is not None:
+            options += ["--recycle-gb", str(self._options.recycle_gb)]
+        command = [sys.executable, "trainer", *options, "--", *self._program.words]
+        self._trainer = TrainerProcess(command, lambda code: self.happenings.put(TrainerExit(code)))
 
-        def wait() -> None:
-            code = process.wait()
-            leash.let_go()
-            self.happenings.put(TrainerExit(code))
+    def _trainer_has_ended(self, code: int) -> int | None:
+        trainer, self._trainer = self._trainer, None
+        assert trainer is not None
+        if self._draining_until is not None:
+            return self._leave_in_order()
+        if code == 0:
+            self._say_goodbye("its program has ended")
+            return 0
+        if code == RECYCLED:
+            log.info("the trainer is replaced, as it should be between trials")
+            return None
+        reason = f"the trainer of {self._name} {trainer.reason(code)}"
+        self._report_end(reason, counted=True)
+        if code in OWN_CODES:
+            return code
+        log.warning("%s", reason)
+        return None
 
-        threading.Thread(target=wait, name="trainer", daemon=True).start()
-        return process
+    def _drain(self, stop: Stop) -> int | None:
+        """Told to leave: the trainer may come to the end of its epoch; told twice, it may not."""
+        if self._trainer is None or self._draining_until is not None:
+            return self._leave_in_order()
+        name = signal.Signals(stop.signum).name
+        log.info("%s: leaving at the end of the epoch, within %.0f s", name, self._options.drain_seconds)
+        self._draining_until = time.monotonic() + self._options.drain_seconds
+        self._trainer.ask_to_leave()
+        return None
 
-    def _report_loss(self, code: int) -> None:
-        reason = f"the trainer of {self._name} ended with exit code {code}"
-        if code < 0:
-            reason = f"the trainer of {self._name} was killed by {signal.Signals(-code).name}"
-        if code not in OWN_CODES:
-            log.warning("%s", reason)
+    def _leave_in_order(self) -> int:
+        if self._trainer is not None:
+            self._trainer.kill()
+        if self._trainer_id:
+            self._report_end(f"{self._name} was told to leave", counted=False)
+        self._say_goodbye(f"{self._name} was told to leave")
+        return 0
+
+    def _report_end(self, reason: str, *, counted: bool) -> None:
         try:
-            self._client.trainer_ended(self._trainer_id, reason, counted=True)
+            self._client.trainer_ended(self._trainer_id, reason, counted=counted)
         except ClusterError as error:
             log.warning("the chief could not be told that %s: %s", reason, error)
 
@@ -194,15 +241,17 @@ class Worker:
                 for ack in self._client.attend(self._beats()):
                     gone_since = None
                     self._joined.set()
+                    if ack.dismissed:
+                        self.happenings.put(Dismissed(self._trainer_id, ack.dismissed))
                     if ack.leaving:
                         self.happenings.put(Leave(ack.reason, ack.exit_code))
                         self._leave.set()
             except ChiefUnreachable as error:
                 now = time.monotonic()
                 gone_since = gone_since or now
-                if now - gone_since > self._patience:
+                if now - gone_since > self._options.patience:
                     self.happenings.put(
-                        ChiefUnreachable(f"{error} and it has not come back for {self._patience:.0f} s")
+                        ChiefUnreachable(f"{error} and it has not come back for {self._options.patience:.0f} s")
                     )
                     return
             except ClusterError as error:
@@ -217,7 +266,7 @@ class Worker:
         )
         yield pb.Beat(worker=self._name, session=self._session, hello=hello)
         while not self._leave.wait(BEAT_SECONDS):
-            yield pb.Beat(worker=self._name, session=self._session)
+            yield pb.Beat(worker=self._name, session=self._session, trainer=self._trainer_id)
         if self._goodbye is not None:
             yield pb.Beat(worker=self._name, session=self._session, goodbye=self._goodbye)
 
@@ -225,13 +274,3 @@ class Worker:
 def default_name() -> str:
     """A name that no other worker has: the host's, and four random digits."""
     return f"{socket.gethostname()}-{os.urandom(2).hex()}"
-
-
-def _end(process: subprocess.Popen[bytes]) -> None:
-    """Ends a trainer: it is asked, and killed when it does not go."""
-    process.terminate()
-    try:
-        process.wait(STOP_SECONDS)
-    except subprocess.TimeoutExpired:
-        process.kill()
-        process.wait()

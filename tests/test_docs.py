@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 import cluster.errors
-from cluster.errors import PROGRAM_RAISED, ClusterError, LeaseLost
+from cluster.errors import PROGRAM_RAISED, SET_ASIDE, ClusterError, LeaseLost
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text()
@@ -47,7 +47,7 @@ def test_every_exit_code_is_in_the_table() -> None:
     table = {int(code) for code in re.findall(r"^\| (\d+) \|", README, flags=re.MULTILINE)}
     kinds = [kind for _, kind in inspect.getmembers(cluster.errors, inspect.isclass) if issubclass(kind, ClusterError)]
     codes = {kind.exit_code for kind in kinds if kind is not LeaseLost}
-    assert table == {0, PROGRAM_RAISED} | codes
+    assert table == {0, PROGRAM_RAISED, SET_ASIDE} | codes
 
 
 @pytest.mark.parametrize("options", [[], ["--workers", "2"]], ids=["local", "workers"])

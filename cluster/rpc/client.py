@@ -185,6 +185,9 @@ class RemoteSession:
         request = pb.ReportEpochRequest(search=self._index, trial_id=trial_id, attempt=attempt, epoch=epoch, logs=logs)
         self._call("ReportEpoch", request)
 
+    def report_progress(self, trial_id: str, attempt: int) -> None:
+        self._call("ReportProgress", pb.ReportProgressRequest(search=self._index, trial_id=trial_id, attempt=attempt))
+
     def end_trial(self, trial: Any, attempt: int) -> None:
         text = codec.trial_to_json(trial)
         self._call("EndTrial", pb.EndTrialRequest(search=self._index, trial=text, attempt=attempt))

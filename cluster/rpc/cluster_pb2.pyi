@@ -18,16 +18,18 @@ class Json(_message.Message):
     def __init__(self, body: _Optional[str] = ...) -> None: ...
 
 class Beat(_message.Message):
-    __slots__ = ("worker", "session", "hello", "goodbye")
+    __slots__ = ("worker", "session", "hello", "goodbye", "trainer")
     WORKER_FIELD_NUMBER: _ClassVar[int]
     SESSION_FIELD_NUMBER: _ClassVar[int]
     HELLO_FIELD_NUMBER: _ClassVar[int]
     GOODBYE_FIELD_NUMBER: _ClassVar[int]
+    TRAINER_FIELD_NUMBER: _ClassVar[int]
     worker: str
     session: str
     hello: Hello
     goodbye: str
-    def __init__(self, worker: _Optional[str] = ..., session: _Optional[str] = ..., hello: _Optional[_Union[Hello, _Mapping]] = ..., goodbye: _Optional[str] = ...) -> None: ...
+    trainer: str
+    def __init__(self, worker: _Optional[str] = ..., session: _Optional[str] = ..., hello: _Optional[_Union[Hello, _Mapping]] = ..., goodbye: _Optional[str] = ..., trainer: _Optional[str] = ...) -> None: ...
 
 class Hello(_message.Message):
     __slots__ = ("host", "program", "arguments", "digest")
@@ -42,16 +44,18 @@ class Hello(_message.Message):
     def __init__(self, host: _Optional[str] = ..., program: _Optional[str] = ..., arguments: _Optional[_Iterable[str]] = ..., digest: _Optional[str] = ...) -> None: ...
 
 class Ack(_message.Message):
-    __slots__ = ("lease_seconds", "leaving", "reason", "exit_code")
+    __slots__ = ("lease_seconds", "leaving", "reason", "exit_code", "dismissed")
     LEASE_SECONDS_FIELD_NUMBER: _ClassVar[int]
     LEAVING_FIELD_NUMBER: _ClassVar[int]
     REASON_FIELD_NUMBER: _ClassVar[int]
     EXIT_CODE_FIELD_NUMBER: _ClassVar[int]
+    DISMISSED_FIELD_NUMBER: _ClassVar[int]
     lease_seconds: float
     leaving: bool
     reason: str
     exit_code: int
-    def __init__(self, lease_seconds: _Optional[float] = ..., leaving: bool = ..., reason: _Optional[str] = ..., exit_code: _Optional[int] = ...) -> None: ...
+    dismissed: str
+    def __init__(self, lease_seconds: _Optional[float] = ..., leaving: bool = ..., reason: _Optional[str] = ..., exit_code: _Optional[int] = ..., dismissed: _Optional[str] = ...) -> None: ...
 
 class TrainerEndedRequest(_message.Message):
     __slots__ = ("trainer", "reason", "counted")
@@ -168,6 +172,16 @@ class ReportEpochRequest(_message.Message):
     epoch: int
     logs: _containers.ScalarMap[str, float]
     def __init__(self, search: _Optional[int] = ..., trial_id: _Optional[str] = ..., attempt: _Optional[int] = ..., epoch: _Optional[int] = ..., logs: _Optional[_Mapping[str, float]] = ...) -> None: ...
+
+class ReportProgressRequest(_message.Message):
+    __slots__ = ("search", "trial_id", "attempt")
+    SEARCH_FIELD_NUMBER: _ClassVar[int]
+    TRIAL_ID_FIELD_NUMBER: _ClassVar[int]
+    ATTEMPT_FIELD_NUMBER: _ClassVar[int]
+    search: int
+    trial_id: str
+    attempt: int
+    def __init__(self, search: _Optional[int] = ..., trial_id: _Optional[str] = ..., attempt: _Optional[int] = ...) -> None: ...
 
 class EndTrialRequest(_message.Message):
     __slots__ = ("search", "trial", "attempt")

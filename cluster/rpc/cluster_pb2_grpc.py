@@ -69,6 +69,11 @@ class ClusterStub(object):
                 request_serializer=cluster_dot_rpc_dot_cluster__pb2.ReportEpochRequest.SerializeToString,
                 response_deserializer=cluster_dot_rpc_dot_cluster__pb2.Empty.FromString,
                 _registered_method=True)
+        self.ReportProgress = channel.unary_unary(
+                '/keras_tuning_cluster.Cluster/ReportProgress',
+                request_serializer=cluster_dot_rpc_dot_cluster__pb2.ReportProgressRequest.SerializeToString,
+                response_deserializer=cluster_dot_rpc_dot_cluster__pb2.Empty.FromString,
+                _registered_method=True)
         self.EndTrial = channel.unary_unary(
                 '/keras_tuning_cluster.Cluster/EndTrial',
                 request_serializer=cluster_dot_rpc_dot_cluster__pb2.EndTrialRequest.SerializeToString,
@@ -156,6 +161,13 @@ class ClusterServicer(object):
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def ReportProgress(self, request, context):
+        """The trial has got somewhere within an epoch.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def EndTrial(self, request, context):
         """Missing associated documentation comment in .proto file."""
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
@@ -236,6 +248,11 @@ def add_ClusterServicer_to_server(servicer, server):
             'ReportEpoch': grpc.unary_unary_rpc_method_handler(
                     servicer.ReportEpoch,
                     request_deserializer=cluster_dot_rpc_dot_cluster__pb2.ReportEpochRequest.FromString,
+                    response_serializer=cluster_dot_rpc_dot_cluster__pb2.Empty.SerializeToString,
+            ),
+            'ReportProgress': grpc.unary_unary_rpc_method_handler(
+                    servicer.ReportProgress,
+                    request_deserializer=cluster_dot_rpc_dot_cluster__pb2.ReportProgressRequest.FromString,
                     response_serializer=cluster_dot_rpc_dot_cluster__pb2.Empty.SerializeToString,
             ),
             'EndTrial': grpc.unary_unary_rpc_method_handler(
@@ -462,6 +479,33 @@ class Cluster(object):
             target,
             '/keras_tuning_cluster.Cluster/ReportEpoch',
             cluster_dot_rpc_dot_cluster__pb2.ReportEpochRequest.SerializeToString,
+            cluster_dot_rpc_dot_cluster__pb2.Empty.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ReportProgress(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/keras_tuning_cluster.Cluster/ReportProgress',
+            cluster_dot_rpc_dot_cluster__pb2.ReportProgressRequest.SerializeToString,
             cluster_dot_rpc_dot_cluster__pb2.Empty.FromString,
             options,
             channel_credentials,

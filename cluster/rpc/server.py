@@ -13,12 +13,13 @@ import grpc
 
 from cluster.chief import Chief
 from cluster.errors import CannotListen, ChiefUnreachable, ClusterError, SearchFailed
+from cluster.policy import Policy
 from cluster.program import Identity
 from cluster.rpc import cluster_pb2 as pb
 from cluster.rpc import cluster_pb2_grpc, codec
 from cluster.rpc.status import status_of
 from cluster.rpc.stock import StockService
-from cluster.search import Answer, Grant, Policy, Search
+from cluster.search import Answer, Grant, Search
 
 log = logging.getLogger(__name__)
 
@@ -91,17 +92,18 @@ class ClusterService(cluster_pb2_grpc.ClusterServicer):
             context.abort(status_of(error), str(error))
         reason, counted = f"{first.worker} is gone (its connection closed)", True
         try:
-            yield self._ack(first.worker)
+            yield self._ack(first)
             for beat in beats:
                 if beat.goodbye:
                     reason, counted = beat.goodbye, False
-                yield self._ack(first.worker)
+                yield self._ack(beat)
         finally:
             self._chief.left(first.worker, first.session, reason, counted=counted)
 
-    def _ack(self, worker: str) -> pb.Ack:
-        leaving = self._chief.beat(worker)
-        ack = pb.Ack(lease_seconds=self._policy.lease_seconds)
+    def _ack(self, beat: pb.Beat) -> pb.Ack:
+        leaving = self._chief.beat(beat.worker)
+        dismissed = self._chief.dismissed(beat.trainer) or ""
+        ack = pb.Ack(lease_seconds=self._policy.lease_seconds, dismissed=dismissed)
         if leaving is not None:
             ack.leaving, ack.reason, ack.exit_code = True, leaving.reason, leaving.exit_code
         return ack
@@ -152,6 +154,11 @@ class ClusterService(cluster_pb2_grpc.ClusterServicer):
         self._search(request, context).report_epoch(
             request.trial_id, request.attempt, request.epoch, dict(request.logs)
         )
+        return pb.Empty()
+
+    @_answered
+    def ReportProgress(self, request: pb.ReportProgressRequest, context: Context) -> pb.Empty:
+        self._search(request, context).report_progress(request.trial_id, request.attempt)
         return pb.Empty()
 
     @_answered

@@ -15,7 +15,8 @@ import grpc
 from cluster import seams
 from cluster.chief import Chief
 from cluster.errors import LeaseLost
-from cluster.search import Grant, Policy, Search
+from cluster.policy import Policy
+from cluster.search import Grant, Search
 
 log = logging.getLogger(__name__)
 

@@ -11,7 +11,8 @@ from typing import Any
 import pytest
 
 from cluster import seams
-from cluster.search import Grant, Policy, Search
+from cluster.policy import Policy
+from cluster.search import Grant, Search
 
 
 class Clock:

@@ -28,6 +28,7 @@ class FakeSearch:
     def __init__(self) -> None:
         self.calls: list[tuple[Any, ...]] = []
         self.over = False
+        self.aside: str | None = None
         self.leases = self
 
     def lose_worker(self, worker: str, reason: str, *, counted: bool) -> None:
@@ -38,6 +39,12 @@ class FakeSearch:
 
     def renew(self, worker: str) -> None:
         self.calls.append(("renew", worker))
+
+    def set_aside(self, worker: str) -> str | None:
+        return self.aside
+
+    def dismissed(self, trainer: str) -> str | None:
+        return f"{trainer} is stuck"
 
     def fail(self, error: Exception) -> None:
         self.calls.append(("fail", str(error)))
@@ -92,6 +99,21 @@ def test_a_heartbeat_renews_and_tells_of_the_end() -> None:
     assert leaving is not None
     assert (leaving.reason, leaving.exit_code) == ("no disk", 6)
     assert ("fail", "no disk") in search.calls
+
+
+def test_a_worker_that_is_set_aside_is_told_to_leave() -> None:
+    chief, search = chief_with_search()
+    search.aside = "w has lost 3 trials in a row"
+    leaving = chief.beat("w")
+    assert leaving is not None
+    assert (leaving.reason, leaving.exit_code) == ("w has lost 3 trials in a row; look at this machine", 10)
+
+
+def test_a_trainer_is_dismissed_by_its_id() -> None:
+    chief, _ = chief_with_search()
+    assert chief.dismissed("t") == "t is stuck"
+    assert chief.dismissed("") is None
+    assert Chief(PROGRAM).dismissed("t") is None
 
 
 def test_a_search_is_found_by_its_place_in_the_program() -> None:

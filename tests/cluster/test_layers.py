@@ -19,9 +19,10 @@ ORDER = [
     ["rpc.stock", "rpc.codec", "rpc.status", "rpc"],
     ["chief", "trainer"],
     ["search", "report"],
+    ["trainer_process"],
     ["seams", "program", "leash"],
-    ["resume", "leases"],
-    ["state"],
+    ["resume", "leases", "past"],
+    ["state", "policy"],
     ["errors"],
 ]
 RANK = {name: rank for rank, names in enumerate(ORDER) for name in names}

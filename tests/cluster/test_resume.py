@@ -10,9 +10,9 @@ from typing import Any
 import pytest
 
 from cluster import resume, seams
+from cluster.policy import Policy
 from cluster.program import Identity
 from cluster.roles import LocalRole
-from cluster.search import Policy
 
 EPOCHS = 5
 

@@ -15,13 +15,14 @@ import pytest
 import cluster.errors
 from cluster.chief import Chief, Description
 from cluster.errors import CannotListen, ChiefUnreachable, ClusterError, LeaseLost, Refused, SearchFailed, UsageError
+from cluster.policy import Policy
 from cluster.program import Identity
 from cluster.rpc import cluster_pb2 as pb
 from cluster.rpc import codec
 from cluster.rpc.client import ChiefClient, RemoteSession, check_address
 from cluster.rpc.server import serve
 from cluster.rpc.status import LOCAL_ONLY, STATUS, error_of, status_of
-from cluster.search import Answer, Grant, Policy, Search
+from cluster.search import Answer, Grant, Search
 from tests.cluster.conftest import make_oracle, open_search
 
 PROGRAM = Identity("tune.py", (), "abc")

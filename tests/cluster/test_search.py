@@ -10,7 +10,8 @@ from typing import Any
 import pytest
 
 from cluster.errors import LeaseLost, SearchFailed
-from cluster.search import Answer, Grant, Policy
+from cluster.policy import Policy
+from cluster.search import Answer, Grant
 from cluster.state import EventLog
 from tests.cluster.conftest import Clock, finish, make_oracle, open_search, take
 
@@ -117,7 +118,7 @@ def test_the_result_of_an_older_attempt_is_refused(tmp_path: Path, clock: Clock)
     with open_search(tmp_path, clock) as search:
         slow = take(search, "slow")
         clock.now += 16
-        search.reclaim()
+        search.watch()
         fast = take(search, "fast")
         assert (fast.trial.trial_id, fast.attempt) == (slow.trial.trial_id, 2)
         with pytest.raises(LeaseLost):
@@ -137,7 +138,7 @@ def test_a_heartbeat_keeps_a_lease_alive(tmp_path: Path, clock: Clock) -> None:
         for _ in range(5):
             clock.now += 10
             search.leases.renew("w")
-            search.reclaim()
+            search.watch()
         assert len(search.leases.open) == 1
 
 
@@ -314,7 +315,7 @@ def test_every_oracle_comes_to_its_end_with_workers_that_die(tmp_path: Path, kin
     options: dict[str, Any] = {"max_epochs": 4, "factor": 2} if kind == "HyperbandOracle" else {}
     with open_search(tmp_path, oracle=make_oracle(kind, trials=6, **options), policy=Policy(max_attempts=99)) as search:
         number = 0
-        while (answer := search.next_trial(f"w{number % 3}", f"t{number}")) is not Answer.OVER:
+        while (answer := search.next_trial(f"w{number}", f"t{number}")) is not Answer.OVER:
             number += 1
             assert isinstance(answer, Grant), "one worker at a time never has to wait"
             if number % 3 == 0:

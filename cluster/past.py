@@ -1,0 +1,46 @@
+"""What the event log tells a search of the processes before it."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass
+
+from cluster.state import EventLog
+
+
+@dataclass
+class Past:
+    """The end of the log, for whoever goes on from it.
+
+    Attributes:
+        attempts: The last attempt granted, by trial.
+        losses: How often each trial has lost its worker.
+        held: The worker and trainer of each trial that was running at the last event.
+        over: Whether the oracle had no more trials, and none was running.
+        seconds: How long the search has taken so far, over all its runs.
+    """
+
+    attempts: dict[str, int]
+    losses: Counter[str]
+    held: dict[str, tuple[str, str]]
+    over: bool = False
+    seconds: float = 0.0
+
+    @classmethod
+    def read(cls, events: EventLog) -> Past:
+        """Reads the log from its beginning."""
+        past = cls({}, Counter(), {})
+        before = 0.0
+        for event in events.read():
+            kind, trial = event["event"], event.get("trial", "")
+            if kind != "search_begin":
+                past.seconds += max(0.0, event["time"] - before)
+            before = event["time"]
+            if kind == "grant":
+                past.attempts[trial] = int(event["attempt"])
+                past.held[trial] = (event["worker"], event["trainer"])
+            elif kind in ("end", "lost"):
+                past.held.pop(trial, None)
+                past.losses[trial] += bool(event.get("counted"))
+            past.over = kind == "over" or (past.over and kind not in ("grant", "end", "lost"))
+        return past

@@ -1,0 +1,105 @@
+"""The trainer as its supervisor sees it: a child process, its output, and why it ended.
+
+Owns starting it, passing its output on, and telling an exit code, a signal and a lack of memory apart.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import signal
+import subprocess
+import sys
+import threading
+from collections import deque
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from cluster.leash import Leash
+
+log = logging.getLogger(__name__)
+
+LAST_LINES = 10
+KILL_AFTER_SECONDS = 10.0
+
+
+class TrainerProcess:
+    """A trainer that was started.
+
+    Args:
+        command: The interpreter, then the words of the `cluster` command.
+        ended: Called with the return code, from another thread, when it has ended and its output has been passed on.
+    """
+
+    def __init__(self, command: Sequence[str], ended: Callable[[int], None]) -> None:
+        self._last: deque[bytes] = deque(maxlen=LAST_LINES)
+        self._kills_before = oom_kills()
+        self._leash = Leash()
+        self._process = self._leash.start(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+        self._ended = ended
+        self._thread = threading.Thread(target=self._follow, name="trainer", daemon=True)
+        self._thread.start()
+
+    def _follow(self) -> None:
+        assert self._process.stdout is not None
+        # Lines as they come: a chief of logs (docker, the launcher) reads lines.
+        for line in self._process.stdout:
+            self._last.append(line)
+            with contextlib.suppress(OSError, ValueError):
+                sys.stdout.buffer.write(line)
+                sys.stdout.buffer.flush()
+        code = self._process.wait()
+        self._leash.let_go()
+        self._ended(code)
+
+    def ask_to_leave(self) -> None:
+        """Sends SIGTERM: the trainer saves what it has and goes."""
+        with contextlib.suppress(ProcessLookupError):
+            self._process.terminate()
+
+    def kill(self) -> None:
+        """Ends it at once."""
+        with contextlib.suppress(ProcessLookupError):
+            self._process.kill()
+
+    def end(self) -> None:
+        """Ends it: it is asked, and killed when it does not go; returns when it has gone."""
+        if self._process.poll() is None:
+            self.ask_to_leave()
+            try:
+                self._process.wait(KILL_AFTER_SECONDS)
+            except subprocess.TimeoutExpired:
+                self.kill()
+        self._thread.join()
+
+    def reason(self, code: int) -> str:
+        """Why it ended with this return code, in words, with the last lines that it wrote."""
+        if code >= 0:
+            return f"ended with exit code {code}"
+        name = signal.Signals(-code).name
+        text = f"was killed by {name}"
+        if -code == signal.SIGKILL and oom_kills() > self._kills_before:
+            text = "was killed by the kernel: out of memory"
+        last = b"".join(self._last).decode(errors="replace").rstrip()
+        return f"{text}; its last lines:\n{last}" if last else text
+
+
+def oom_kills(proc: Path = Path("/proc/self/cgroup"), root: Path = Path("/sys/fs/cgroup")) -> int:
+    """How many processes the kernel has killed in this process's control group for want of memory; 0 where unknown."""
+    try:
+        lines = [line.split(":", 2) for line in proc.read_text().splitlines()]
+    except OSError:
+        return 0
+    for _, controllers, path in lines:
+        if controllers == "":  # version 2
+            places = [root / path.strip("/") / "memory.events", root / "memory.events"]
+        elif "memory" in controllers.split(","):
+            places = [root / "memory" / path.strip("/") / "memory.oom_control", root / "memory" / "memory.oom_control"]
+        else:
+            continue
+        for place in places:
+            with contextlib.suppress(OSError, ValueError):
+                counts = dict(line.split() for line in place.read_text().splitlines())
+                if "oom_kill" in counts:
+                    return int(counts["oom_kill"])
+    return 0
