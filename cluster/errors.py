@@ -11,7 +11,9 @@
     ├── MissingDependency        9   a package is missing, or is a version that the seams do not know
     └── LeaseLost                    the trial was given to another worker; never leaves a trainer
 
-A worker that lost trial after trial and was set aside ends with 10. A program that raises ends with 1 and its own traceback; a program that exits keeps its own code. A run that was
+A worker that lost trial after trial and was set aside ends with 10.
+
+A program that raises ends with 1 and its own traceback; a program that exits keeps its own code. A run that was
 interrupted ends with 128 + the signal's number: 130 for Ctrl-C, 143 for SIGTERM.
 """
 

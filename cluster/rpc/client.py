@@ -27,6 +27,10 @@ log = logging.getLogger(__name__)
 CALL_SECONDS = 30.0  # the deadline of a call that does not wait for anything on the chief
 OPTIONS = [
     ("grpc.enable_http_proxy", 0),
+    # A network that is cut in silence is found out within ten seconds, not after TCP's quarter of an hour.
+    ("grpc.keepalive_time_ms", 5000),
+    ("grpc.keepalive_timeout_ms", 5000),
+    ("grpc.http2.max_pings_without_data", 0),
     ("grpc.initial_reconnect_backoff_ms", 100),
     ("grpc.min_reconnect_backoff_ms", 100),
     ("grpc.max_reconnect_backoff_ms", 2000),

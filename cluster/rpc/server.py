@@ -30,6 +30,10 @@ OPTIONS = [
     ("grpc.so_reuseport", 0),  # two chiefs on one port would split the trials between them
     ("grpc.max_receive_message_length", MAX_MESSAGE),
     ("grpc.max_send_message_length", MAX_MESSAGE),
+    # Workers ask often whether the connection still stands.
+    ("grpc.http2.min_recv_ping_interval_without_data_ms", 1000),
+    ("grpc.http2.max_ping_strikes", 0),
+    ("grpc.keepalive_timeout_ms", 10_000),
 ]
 Reply = TypeVar("Reply")
 Context = grpc.ServicerContext
@@ -41,7 +45,9 @@ def serve(chief: Chief, policy: Policy, listen: str) -> grpc.Server:
     Raises:
         CannotListen: the address cannot be bound.
     """
-    server = grpc.server(futures.ThreadPoolExecutor(THREADS, thread_name_prefix="rpc"), options=OPTIONS)
+    # A cut network closes nothing: leases end by their time, and the streams left behind are cleared away after it.
+    options = [*OPTIONS, ("grpc.keepalive_time_ms", int(2000 * policy.lease_seconds))]
+    server = grpc.server(futures.ThreadPoolExecutor(THREADS, thread_name_prefix="rpc"), options=options)
     cluster_pb2_grpc.add_ClusterServicer_to_server(ClusterService(chief, policy), server)  # type: ignore[no-untyped-call]
     server.add_generic_rpc_handlers((StockService(chief, policy),))
     try:
