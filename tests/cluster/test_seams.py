@@ -69,9 +69,9 @@ from tests.cluster.conftest import OwnerRole
 with seams.installed(OwnerRole()):
     assert not {"keras", "tensorflow", "keras_tuner"} & set(sys.modules)
     import keras_tuner
-    assert keras_tuner.engine.base_tuner.BaseTuner.search.__globals__["__name__"] == "cluster.seams"
+    assert keras_tuner.engine.base_tuner.BaseTuner.search.__globals__["__name__"] == "cluster.seams.install"
     assert type(keras_tuner.__spec__.loader).__name__ == "SourceFileLoader"
-assert keras_tuner.engine.base_tuner.BaseTuner.search.__globals__["__name__"] != "cluster.seams"
+assert keras_tuner.engine.base_tuner.BaseTuner.search.__globals__["__name__"] != "cluster.seams.install"
 """
     subprocess.run([sys.executable, "-c", code], check=True, cwd=Path(__file__).parents[2])
 

@@ -1,0 +1,183 @@
+"""A role between a program and KerasTuner, put in place when the program imports it, and taken away at the end."""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import importlib.metadata
+import importlib.util
+import inspect
+import json
+import os
+import sys
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from importlib.abc import Loader, MetaPathFinder
+from importlib.machinery import ModuleSpec
+from pathlib import Path
+from types import ModuleType
+from typing import Any, Protocol
+
+from cluster import state
+from cluster.seams import reload, trial
+from cluster.seams.check import check
+
+TUNER_ID = "tuner0"  # KerasTuner's own name for a single process: its files can be reloaded by one
+
+
+class Role(Protocol):
+    """What a process is, seen from KerasTuner.
+
+    Attributes:
+        tuner_id: The name of this process's tuners.
+        owns_files: Whether this process saves and reloads the project (a chief or a local run, not a worker).
+    """
+
+    tuner_id: str
+    owns_files: bool
+
+    def prepare(self, project: Path, overwrite: bool) -> None:
+        """A tuner is being made over this project directory."""
+
+    def search(self, tuner: Any, loop: Callable[[], None]) -> None:
+        """The program called `tuner.search()`; `loop` is KerasTuner's own loop over trials."""
+
+
+@contextlib.contextmanager
+def installed(role: Role) -> Iterator[None]:
+    """While open, every KerasTuner tuner of this process acts under `role`.
+
+    KerasTuner may be imported before or during: the seams go in as soon as it is there.
+    """
+    with contextlib.ExitStack() as undo:
+        if "keras_tuner" in sys.modules:
+            _install(role, undo)
+        else:
+            finder = _AfterImport("keras_tuner", lambda: _install(role, undo))
+            sys.meta_path.insert(0, finder)
+            undo.callback(lambda: sys.meta_path.remove(finder) if finder in sys.meta_path else None)
+        yield
+
+
+class _AfterImport(MetaPathFinder, Loader):
+    """Calls `then` once the module `name` has been imported, by whatever loader."""
+
+    def __init__(self, name: str, then: Callable[[], None]) -> None:
+        self._name = name
+        self._then = then
+        self._loader: Loader | None = None
+
+    def find_spec(self, name: str, path: Sequence[str] | None, target: ModuleType | None = None) -> ModuleSpec | None:
+        if name != self._name:
+            return None
+        sys.meta_path.remove(self)
+        spec = importlib.util.find_spec(name)
+        if spec is not None and spec.loader is not None:
+            self._loader, spec.loader = spec.loader, self
+        return spec
+
+    def create_module(self, spec: ModuleSpec) -> ModuleType | None:
+        assert self._loader is not None
+        return self._loader.create_module(spec)
+
+    def exec_module(self, module: ModuleType) -> None:
+        assert self._loader is not None
+        assert module.__spec__ is not None
+        module.__loader__ = module.__spec__.loader = self._loader
+        self._loader.exec_module(module)
+        self._then()
+
+
+def _install(role: Role, undo: contextlib.ExitStack) -> None:
+    import keras_tuner.src
+    from keras_tuner.src import config, utils
+    from keras_tuner.src.distribute import utils as distribute
+    from keras_tuner.src.engine import base_tuner, oracle, tuner_utils
+    from keras_tuner.src.engine import tuner as keras_tuner_module
+    from keras_tuner.src.tuners import gridsearch, hyperband
+
+    check(importlib.metadata.version("keras-tuner"), keras_tuner.src)
+
+    def replace(owner: Any, name: str, new: Any) -> None:
+        undo.callback(setattr, owner, name, getattr(owner, name))
+        setattr(owner, name, new)
+
+    # The search shows a failed trial's traceback, once, wherever the trial ran.
+    replace(config, "DEBUG", False)
+    replace(utils, "save_json", _save_json(utils.save_json))
+    # Roles are given by the launcher, not guessed from KERASTUNER_* variables.
+    replace(distribute, "has_chief_oracle", lambda: False)
+    replace(distribute, "is_chief_oracle", lambda: False)
+    # KerasTuner's locks are leaked by any exception; `search.Search` has its own around every call.
+    replace(oracle, "THREADS", _AlwaysHeld())
+    replace(tuner_utils, "TunerCallback", trial.following_callback(tuner_utils.TunerCallback))
+    replace(tuner_utils, "SaveBestEpoch", trial.whole_checkpoint(tuner_utils.SaveBestEpoch))
+    replace(keras_tuner_module.Tuner, "run_trial", trial.run_trial(keras_tuner_module.Tuner.run_trial))
+    replace(
+        keras_tuner_module.Tuner,
+        "_build_and_fit_model",
+        trial.build_and_fit_model(keras_tuner_module.Tuner._build_and_fit_model),
+    )
+    replace(hyperband.Hyperband, "_build_hypermodel", trial.promoted_model(hyperband.Hyperband._build_hypermodel))
+    tuner = base_tuner.BaseTuner
+    replace(tuner, "__init__", _init(role, tuner.__init__))
+    replace(tuner, "search", _search(role, tuner.search))
+    if role.owns_files:
+        replace(oracle.Oracle, "reload", reload.reloading(oracle.Oracle.reload))
+        grid = gridsearch.GridSearchOracle
+        replace(grid, "get_state", reload.grid_get_state(grid.get_state))
+        replace(grid, "set_state", reload.grid_set_state(grid.set_state, gridsearch.LinkedList))
+    else:
+        replace(tuner, "save", lambda self: None)
+        replace(tuner, "reload", lambda self: None)
+
+
+class _AlwaysHeld(dict[Any, str]):
+    """Stands in for KerasTuner's table of lock holders: every thread finds that it holds the lock already."""
+
+    def __missing__(self, oracle: Any) -> str:
+        return threading.current_thread().name
+
+
+def _save_json(original: Callable[..., str]) -> Callable[[str, Any], str]:
+    def save_json(path: str, obj: Any) -> str:
+        if "://" in str(path):
+            return original(path, obj)
+        text = json.dumps(obj)
+        state.write_atomically(path, text)
+        return text
+
+    return save_json
+
+
+def _init(role: Role, original: Callable[..., None]) -> Callable[..., None]:
+    signature = inspect.signature(original)
+
+    @functools.wraps(original)
+    def __init__(self: Any, *args: Any, **kwargs: Any) -> None:
+        bound = signature.bind(self, *args, **kwargs)
+        directory = bound.arguments.get("directory") or "."
+        project = Path(directory) / (bound.arguments.get("project_name") or "untitled_project")
+        role.prepare(project, bool(bound.arguments.get("overwrite")))
+        bound.arguments["overwrite"] = False  # honoured by the role, once
+        if role.owns_files:
+            reload.make_reloadable(project, TUNER_ID)
+        previous = os.environ.get("KERASTUNER_TUNER_ID")
+        os.environ["KERASTUNER_TUNER_ID"] = role.tuner_id
+        try:
+            original(*bound.args, **bound.kwargs)
+        finally:
+            if previous is None:
+                del os.environ["KERASTUNER_TUNER_ID"]
+            else:
+                os.environ["KERASTUNER_TUNER_ID"] = previous
+
+    return __init__
+
+
+def _search(role: Role, original: Callable[..., None]) -> Callable[..., None]:
+    @functools.wraps(original)
+    def search(self: Any, *args: Any, **kwargs: Any) -> None:
+        role.search(self, lambda: original(self, *args, **kwargs))
+
+    return search

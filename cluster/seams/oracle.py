@@ -1,0 +1,122 @@
+"""What the chief needs of an oracle beyond its public methods, and what a worker needs of its own."""
+
+from __future__ import annotations
+
+import contextlib
+import sys
+from pathlib import Path
+from typing import Any
+
+
+def _clear(trial: Any) -> None:
+    """Forgets what an attempt that was lost had reported; a later one would be ignored otherwise."""
+    trial.metrics = type(trial.metrics)()
+    trial.score = None
+    trial.best_step = 0
+    trial.status = "INVALID"
+
+
+class OwnedOracle:
+    """An oracle in the hands of its only owner, which holds a lock around every call.
+
+    KerasTuner saves the oracle in the middle of its own steps; here it is saved once, after the whole step, by `save`.
+
+    Args:
+        oracle: The `keras_tuner.Oracle` of a tuner.
+    """
+
+    def __init__(self, oracle: Any) -> None:
+        self.oracle = oracle
+        self.max_consecutive_failures: int = oracle.max_consecutive_failed_trials
+        oracle.max_consecutive_failed_trials = sys.maxsize  # applied by the search, which ends in order
+        self._verbose = oracle.verbose
+        oracle.verbose = 0
+        oracle.save = lambda: None
+
+    def release(self) -> None:
+        """Gives the oracle back as it was."""
+        self.oracle.max_consecutive_failed_trials = self.max_consecutive_failures
+        self.oracle.verbose = self._verbose
+        self.oracle.__dict__.pop("save", None)
+
+    def create(self, tuner_id: str) -> Any:
+        """The next trial, which may be one to run again, from nothing; its status may be RUNNING, IDLE or STOPPED."""
+        again = bool(self.oracle._retry_queue)
+        self.oracle.ongoing_trials.pop(tuner_id, None)
+        trial = self.oracle.create_trial(tuner_id)
+        self.oracle.tuner_ids.discard(tuner_id)
+        if again and trial.status == "RUNNING":
+            _clear(trial)
+            trial.status = "RUNNING"
+            self.oracle._save_trial(trial)
+        return trial
+
+    def resume(self, trial_id: str, tuner_id: str) -> None:
+        """A trial that a reload put into the queue is running still."""
+        trial = self.oracle.trials[trial_id]
+        self.oracle._retry_queue[:] = [x for x in self.oracle._retry_queue if x != trial_id]
+        self.oracle.ongoing_trials[tuner_id] = trial
+        trial.status = "RUNNING"
+
+    def end(self, trial: Any) -> Any:
+        """The oracle takes the end of a trial; returns its own copy, whose status may now be INVALID (to run again)."""
+        ongoing = self.oracle.ongoing_trials
+        for tuner_id in [key for key, value in ongoing.items() if value.trial_id == trial.trial_id]:
+            del ongoing[tuner_id]
+        self.oracle.end_trial(trial)
+        kept = self.oracle.trials[trial.trial_id]
+        if kept.status == "INVALID":
+            _clear(kept)
+        return kept
+
+    def requeue(self, trial_id: str) -> None:
+        """The trial's holder is gone: it runs again, from nothing that was reported."""
+        ongoing = self.oracle.ongoing_trials
+        for tuner_id in [key for key, value in ongoing.items() if value.trial_id == trial_id]:
+            del ongoing[tuner_id]
+        trial = self.oracle.trials[trial_id]
+        _clear(trial)
+        self.oracle._retry_queue.append(trial_id)
+        self.oracle._save_trial(trial)
+
+    def needed_checkpoints(self) -> set[str]:
+        """The trials whose checkpoint the oracle may still give to another: those in Hyperband's open brackets."""
+        brackets = getattr(self.oracle, "_brackets", [])
+        return {info["id"] for bracket in brackets for round_info in bracket["rounds"] for info in round_info}
+
+    def save(self) -> None:
+        """Saves the oracle's own file."""
+        type(self.oracle).save(self.oracle)
+
+
+def adopt_directory(tuner: Any, directory: str, project_name: str) -> None:
+    """Points a worker's tuner at the chief's project, which may have been named by a clock or a random number."""
+    own = Path(tuner.project_dir)
+    tuner.directory, tuner.project_name = directory, project_name
+    oracle = tuner.oracle
+    oracle._set_project_dir(directory, project_name)
+    if own.resolve() != Path(tuner.project_dir).resolve():
+        with contextlib.suppress(OSError):
+            own.rmdir()  # made by this tuner a moment ago, and empty
+
+
+def restore(oracle: Any, saved: dict[str, Any], trials: list[dict[str, Any]]) -> None:
+    """Fills an oracle with what the chief's holds, so that everything a program reads after a search is there.
+
+    Args:
+        oracle: The worker's own oracle.
+        saved: `get_state()` of the chief's oracle.
+        trials: `get_state()` of each of its trials.
+    """
+    from keras_tuner.engine import trial as trial_module
+
+    oracle.trials = {state["trial_id"]: trial_module.Trial.from_state(state) for state in trials}
+    oracle.set_state(saved)
+
+
+def trial_class() -> type:
+    """KerasTuner's `Trial`."""
+    from keras_tuner.engine import trial as trial_module
+
+    kind: type = trial_module.Trial
+    return kind

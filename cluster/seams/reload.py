@@ -1,0 +1,118 @@
+"""What a project on disk becomes when it is opened again: whoever wrote it, and wherever a crash has cut it."""
+
+from __future__ import annotations
+
+import functools
+import json
+import logging
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from cluster import state
+
+log = logging.getLogger(__name__)
+
+FINISHED = ("COMPLETED", "FAILED")
+
+
+def make_reloadable(project: Path, tuner_id: str) -> None:
+    """Lets KerasTuner find a project whatever made it: it looks for `<tuner_id>.json` alone."""
+    own = project / f"{tuner_id}.json"
+    if (project / "oracle.json").exists() and not own.exists():
+        chief = project / "chief.json"
+        state.write_atomically(own, chief.read_text() if chief.exists() else "{}")
+    elif own.exists() and not (project / "oracle.json").exists():
+        own.unlink()
+
+
+def reloading(original: Callable[[Any], None]) -> Callable[[Any], None]:
+    """`Oracle.reload`, which first mends the files, and then what the oracle makes of them."""
+
+    @functools.wraps(original)
+    def reload(self: Any) -> None:
+        project = Path(self._project_dir)
+        state.set_aside_damaged(project)
+        _rebuild_missing(project)
+        original(self)
+        _reconcile(self)
+
+    return reload
+
+
+def _rebuild_missing(project: Path) -> None:
+    """Writes again, from the event log, the file of each trial that the oracle knows and the disk has lost."""
+    oracle = json.loads((project / "oracle.json").read_text(encoding="utf-8"))
+    missing = [x for x in oracle["start_order"] if not (project / f"trial_{x}" / "trial.json").exists()]
+    if not missing:
+        return
+    granted = {e["trial"]: e.get("values") for e in state.EventLog(project).read() if e["event"] == "grant"}
+    for trial_id in missing:
+        (project / f"trial_{trial_id}").mkdir(exist_ok=True)
+        trial = {
+            "trial_id": trial_id,
+            "hyperparameters": {"space": oracle["hyperparameters"]["space"], "values": granted.get(trial_id) or {}},
+            "metrics": {"metrics": {}},
+            "score": None,
+            "best_step": 0,
+            "status": "INVALID",
+            "message": None,
+        }
+        state.write_atomically(project / f"trial_{trial_id}" / "trial.json", json.dumps(trial))
+        log.warning("trial %s had no readable file: it is made again and will run again", trial_id)
+
+
+def _reconcile(oracle: Any) -> None:
+    """Mends what a crash between two saves leaves: the trials' files are newer than the oracle's."""
+    for trial_id in [x for x in oracle.trials if x not in oracle.start_order]:
+        log.warning("trial %s was saved by a crash that the oracle did not survive: its id is used again", trial_id)
+        del oracle.trials[trial_id]
+    queue = oracle._retry_queue
+    for trial_id, trial in oracle.trials.items():
+        if trial.status in FINISHED:
+            queue[:] = [x for x in queue if x != trial_id]
+            if trial_id not in oracle.end_order:
+                oracle.end_order.append(trial_id)
+                oracle._run_times[trial_id] += 1
+                if hasattr(oracle, "_populate_next"):
+                    oracle._populate_next.append(trial_id)
+        else:
+            if trial_id not in queue:
+                queue.append(trial_id)
+            trial.status = "INVALID"
+
+
+def grid_get_state(original: Callable[[Any], dict[str, Any]]) -> Callable[[Any], dict[str, Any]]:
+    """`GridSearchOracle.get_state` with where the search is, which KerasTuner leaves out."""
+
+    def get_state(self: Any) -> dict[str, Any]:
+        order = self._ordered_ids
+        index, ids = order._next_index[None], []
+        while index is not None:
+            ids.append(order._memory[index])
+            index = order._next_index[index]
+        return {**original(self), "ordered_ids": ids, "populate_next": list(self._populate_next)}
+
+    return get_state
+
+
+def grid_set_state(original: Callable[[Any, dict[str, Any]], None], linked_list: type) -> Callable[..., None]:
+    """`GridSearchOracle.set_state`, from what `grid_get_state` or stock KerasTuner saved."""
+
+    def set_state(self: Any, saved: dict[str, Any]) -> None:
+        original(self, saved)
+        ids, following = saved.get("ordered_ids"), saved.get("populate_next")
+        if ids is None or following is None:  # saved by stock KerasTuner, which forgets where it was
+
+            def compare(a: str, b: str) -> int:
+                left, right = (self.trials[x].hyperparameters.values for x in (a, b))
+                return int(self._compare(left, right))
+
+            ids = sorted(self.start_order, key=functools.cmp_to_key(compare))
+            following = list(ids)
+        self._ordered_ids = linked_list()
+        for trial_id in ids:
+            self._ordered_ids.insert(trial_id)
+        self._populate_next = list(following)
+
+    return set_state
