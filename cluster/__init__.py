@@ -13,6 +13,7 @@ The map of the package, from the outside in; imports go only downwards:
     report       trials to tables
     seams        KerasTuner's private names, and only here
     program      the user's script or module
+    notices      TensorFlow's notices, left out of a child's output
     leash        a child that does not outlive its parent
     resume       what a trial needs to go on at its next epoch
     past         what the event log tells of the processes before

@@ -21,6 +21,7 @@ from collections.abc import Iterator, Sequence
 from typing import IO
 
 from cluster.leash import Leash
+from cluster.notices import is_notice
 from cluster.program import Program
 
 log = logging.getLogger(__name__)
@@ -156,6 +157,8 @@ class _Children:
     def _copy(self, name: str, stream: IO[bytes]) -> None:
         prefix = f"{name:<{self._width}} | "
         for line in stream:
+            if is_notice(line):
+                continue
             # A progress bar draws over its own line; its last state is the one to keep.
             text = line.decode(errors="replace").rstrip("\r\n").rsplit("\r", 1)[-1]
             with self._printing:

@@ -16,6 +16,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from cluster.leash import Leash
+from cluster.notices import is_notice
 
 log = logging.getLogger(__name__)
 
@@ -44,6 +45,8 @@ class TrainerProcess:
         assert self._process.stdout is not None
         # Lines as they come: a chief of logs (docker, the launcher) reads lines.
         for line in self._process.stdout:
+            if is_notice(line):
+                continue
             self._last.append(line)
             with contextlib.suppress(OSError, ValueError):
                 sys.stdout.buffer.write(line)

@@ -24,7 +24,7 @@ ORDER = [
     ["seams.install"],
     ["seams.trial", "seams.reload", "seams.oracle", "seams.stock", "seams.check"],
     ["resume", "leases", "past"],
-    ["state", "policy"],
+    ["state", "policy", "notices"],
     ["errors"],
 ]
 RANK = {name: rank for rank, names in enumerate(ORDER) for name in names}

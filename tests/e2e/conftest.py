@@ -1,4 +1,4 @@
-"""What the container tests stand on: an engine that answers, the image built once, a stack for each test.
+"""What the tests stand on: child processes that end with them; an engine, the image built once, a stack for each.
 
 Without an engine these tests are skipped, with the reason; with CLUSTER_E2E=required (as CI sets it) they fail.
 """
@@ -6,11 +6,12 @@ Without an engine these tests are skipped, with the reason; with CLUSTER_E2E=req
 import os
 import re
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
+from tests.e2e.launcher import Running, starting
 from tests.e2e.stack import ROOT, TAG, Stack, attempt, docker
 
 
@@ -23,6 +24,13 @@ def _missing() -> str | None:
         if answer.returncode != 0:
             return f"docker {' '.join(question)}: {answer.stdout.strip()}"
     return None
+
+
+@pytest.fixture
+def start(tmp_path: Path) -> Iterator[Callable[..., Running]]:
+    """Starts `cluster <words>` in the test's directory; what still runs at the end is killed."""
+    with starting(tmp_path) as start:
+        yield start
 
 
 @pytest.fixture(scope="session")
