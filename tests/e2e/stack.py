@@ -156,5 +156,9 @@ class Stack:
         """Kills every process of a container at once, from within: what `docker kill` ends is not started again."""
         attempt(*self.compose("exec", "-T", service, "bash", "-c", "kill -KILL -1"), env=self.env())
 
+    def network(self, action: str, container: Container) -> None:
+        """Connects a container to the stack's network, or disconnects it."""
+        docker("network", action, f"{self.project}_default", container.id)
+
     def down(self) -> None:
         docker(*self.compose("down", "--volumes", "--remove-orphans", "--timeout", "5"), env=self.env())

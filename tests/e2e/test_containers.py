@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from tests.e2e.stack import UID, Container, Stack
+from tests.e2e.stack import UID, Container, Stack, docker
 
 pytestmark = [pytest.mark.containers, pytest.mark.timeout(280, func_only=True)]
 
@@ -155,6 +155,72 @@ def test_a_chief_that_is_killed_is_started_again(stack: Stack) -> None:
     (chief,) = stack.containers("chief")
     assert (chief.exit_code, chief.restarts) == (0, 1)
     assert {worker.exit_code for worker in stack.containers("worker")} == {0}
+
+
+def test_a_killed_workers_trial_runs_on_another(stack: Stack) -> None:
+    stack.program("sleep_trials.py", "--trials", "6", "--seconds", "3")
+    assert stack.up("-d", "--scale", "worker=2").returncode == 0
+    stack.wait_for_line("chief", "trial 1 →")
+    victim, *_ = stack.containers("worker")
+    docker("kill", victim.id)  # which the engine does not undo
+    stack.wait()
+
+    project = stack.results / "sleep"
+    check_completed(project, 6)
+    [lost] = [event for event in events(project) if event["event"] == "lost"]
+    assert lost["worker"].startswith(victim.id[:12])
+    assert "its connection closed" in lost["reason"]
+    check_all_ended_well(stack.containers("chief"), 1)
+
+
+def test_a_stack_that_is_stopped_goes_on(stack: Stack) -> None:
+    stack.program("sleep_trials.py", "--trials", "6", "--seconds", "2")
+    assert stack.up("-d", "--scale", "worker=2").returncode == 0
+    stack.wait_for_line("chief", "trial 2 →")
+    docker(*stack.compose("stop"), env=stack.env())
+    assert {one.exit_code for one in stack.containers("chief")} == {143}
+    assert {one.exit_code for one in stack.containers("worker")} == {0}
+    finished = set(times(stack.results / "sleep", "end"))
+
+    assert stack.up("-d", "--scale", "worker=2").returncode == 0
+    stack.wait()
+    check_completed(stack.results / "sleep", 6)
+    again = [e for e in events(stack.results / "sleep") if e["event"] == "grant" and e["attempt"] > 1]
+    assert not {e["trial"] for e in again} & finished
+    check_all_ended_well(stack.containers("chief"), 1)
+
+
+def test_workers_come_and_go(stack: Stack) -> None:
+    stack.program("sleep_trials.py", "--trials", "40", "--seconds", "1")
+    assert stack.up("-d", "--scale", "worker=4").returncode == 0
+    stack.wait_for_line("chief", "trial 3 →")
+    for count in ("1", "3"):
+        assert stack.up("-d", "--scale", f"worker={count}", "--no-recreate").returncode == 0
+    stack.wait()
+    check_completed(stack.results / "sleep", 40)
+    lost = [event for event in events(stack.results / "sleep") if event["event"] == "lost"]
+    assert all(event["counted"] is False for event in lost), "nobody is to blame"
+    check_all_ended_well(stack.containers("chief"), 1)
+
+
+def test_a_worker_that_is_cut_off_comes_back(stack: Stack) -> None:
+    """Its network is gone for longer than its lease: its trial runs elsewhere, and what it then says is refused."""
+    stack.program("sleep_trials.py", "--trials", "5", "--seconds", "4")
+    stack.settings["CLUSTER_LEASE_SECONDS"] = "3"
+    assert stack.up("-d", "--scale", "worker=2").returncode == 0
+    stack.wait_for_line("chief", "trial 1 →")
+    victim, *_ = stack.containers("worker")
+    stack.network("disconnect", victim)
+    stack.wait_for_line("chief", "was not heard of in time")
+    stack.network("connect", victim)
+    stack.wait()
+
+    project = stack.results / "sleep"
+    check_completed(project, 5)
+    [lost] = [event for event in events(project) if event["event"] == "lost"]
+    assert lost["worker"].startswith(victim.id[:12])
+    check_all_ended_well(stack.containers("worker"), 2)
+    check_all_ended_well(stack.containers("chief"), 1)
 
 
 def test_a_program_that_does_not_exist_ends_with_its_name(stack: Stack) -> None:

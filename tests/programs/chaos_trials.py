@@ -2,8 +2,8 @@
 
     chaos_trials.py [--oracle random|bayesian|grid|hyperband] [--trials N] [--seconds S] [--overwrite] [--read]
 
-Each trial reports its score now and then and takes `--seconds` on average; the last report is the best. At the end, or at once with `--read`, the
-program prints what it knows of the trials, the best first, as one line of JSON.
+Each trial reports its score now and then and takes `--seconds` on average; the last report is the best. At the end, or
+at once with `--read`, the program prints what it knows of the trials, the best first, as one line of JSON.
 """
 
 import argparse
