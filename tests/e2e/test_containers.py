@@ -193,7 +193,7 @@ def test_a_stack_that_is_stopped_goes_on(stack: Stack) -> None:
 def test_workers_come_and_go(stack: Stack) -> None:
     stack.program("sleep_trials.py", "--trials", "40", "--seconds", "1")
     assert stack.up("-d", "--scale", "worker=4").returncode == 0
-    stack.wait_for_line("chief", "trial 3 →")
+    stack.wait_for_line("chief", "trial 03 →")
     for count in ("1", "3"):
         assert stack.up("-d", "--scale", f"worker={count}", "--no-recreate").returncode == 0
     stack.wait()
