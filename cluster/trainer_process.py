@@ -43,14 +43,15 @@ class TrainerProcess:
 
     def _follow(self) -> None:
         assert self._process.stdout is not None
-        # Lines as they come: a chief of logs (docker, the launcher) reads lines.
-        for line in self._process.stdout:
-            if is_notice(line):
-                continue
-            self._last.append(line)
-            with contextlib.suppress(OSError, ValueError):
-                sys.stdout.buffer.write(line)
-                sys.stdout.buffer.flush()
+        with self._process.stdout as output:
+            # Lines as they come: a chief of logs (docker, the launcher) reads lines.
+            for line in output:
+                if is_notice(line):
+                    continue
+                self._last.append(line)
+                with contextlib.suppress(OSError, ValueError):
+                    sys.stdout.buffer.write(line)
+                    sys.stdout.buffer.flush()
         code = self._process.wait()
         self._leash.let_go()
         self._ended(code)
@@ -90,7 +91,7 @@ class TrainerProcess:
 def oom_kills(proc: Path = Path("/proc/self/cgroup"), root: Path = Path("/sys/fs/cgroup")) -> int:
     """How many processes the kernel has killed in this process's control group for want of memory; 0 where unknown."""
     try:
-        lines = [line.split(":", 2) for line in proc.read_text().splitlines()]
+        lines = [line.split(":", 2) for line in proc.read_text().splitlines() if line.count(":") >= 2]
     except OSError:
         return 0
     for _, controllers, path in lines:
