@@ -10,7 +10,7 @@ import signal
 import sys
 import threading
 from collections.abc import Iterator
-from dataclasses import asdict
+from dataclasses import asdict, fields
 from types import FrameType
 from typing import Annotated, Any, NoReturn
 
@@ -118,6 +118,7 @@ LeashEnd = Annotated[int | None, typer.Option("--leash", hidden=True)]
 
 @app.command(context_settings=PROGRAM_CONTEXT)
 def run(
+    context: typer.Context,
     words: Words = None,
     workers: Annotated[
         int | None,
@@ -141,16 +142,7 @@ def run(
 ) -> None:
     """Run a program in one process, or with --workers on a chief and workers of this box."""
     program = Program.parse(words or [])
-    policy = Policy(
-        lease_seconds,
-        max_attempts=max_attempts,
-        trial_timeout=trial_timeout,
-        stall_seconds=stall_seconds,
-        max_minutes=max_minutes,
-        stop_at=stop_at,
-        max_failures=max_failures,
-        keep_checkpoints=keep_checkpoints,
-    )
+    policy = _policy(context)
     if workers is not None:
         from cluster import launch
 
@@ -179,6 +171,7 @@ def run(
 
 @app.command(context_settings=PROGRAM_CONTEXT)
 def chief(
+    context: typer.Context,
     words: Words = None,
     listen: Annotated[
         str, typer.Option(envvar="CLUSTER_LISTEN", help="The HOST:PORT at which workers find the chief.")
@@ -208,16 +201,7 @@ def chief(
 
     program = Program.parse(words or [])
     check_address(listen)
-    policy = Policy(
-        lease_seconds,
-        max_attempts=max_attempts,
-        trial_timeout=trial_timeout,
-        stall_seconds=stall_seconds,
-        max_minutes=max_minutes,
-        stop_at=stop_at,
-        max_failures=max_failures,
-        keep_checkpoints=keep_checkpoints,
-    )
+    policy = _policy(context)
     _configure_logging()
     if leash_end is not None:
         leash.hold(leash_end, leash.terminate_self)
@@ -312,6 +296,11 @@ def trainer(
     except Leave as leave:
         code = leave.code
     raise typer.Exit(code)
+
+
+def _policy(context: typer.Context) -> Policy:
+    """The options of a command that are a search's policy."""
+    return Policy(**{x.name: context.params[x.name] for x in fields(Policy) if x.name in context.params})
 
 
 def _flags(options: dict[str, Any]) -> list[str]:
