@@ -11,13 +11,14 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
-from cluster.errors import SET_ASIDE, ClusterError, Refused, SearchFailed
+from cluster.errors import SET_ASIDE, ClusterError, Refused, SearchFailed, TrainerAhead
 from cluster.program import Identity
 from cluster.search import Search
 
 log = logging.getLogger(__name__)
 
 TAKEN_SECONDS = 2.0
+TOLD_SECONDS = 3.0
 
 
 @dataclass(frozen=True)
@@ -31,8 +32,9 @@ class Description:
         max_trials: The oracle's limit, or None.
         directory: The project directory.
         space: The configuration of each hyperparameter known before the first trial.
-        whole: Whether `space` is what the program declares alone: False on a chief that has reloaded a space which
-            trials have added to.
+        whole: Whether `space` is what the program declares: not so on a chief that has reloaded the space of an
+            earlier run, to which trials have added and whose ranges the program may have left behind. Spaces are
+            compared only where it is.
     """
 
     tuner: str
@@ -50,6 +52,8 @@ class Description:
             for name in ("tuner", "oracle", "objective", "max_trials")
             if (here := getattr(self, name)) != (there := getattr(worker, name))
         ]
+        if not self.whole:
+            return found
         chief, other = ({_key(hp): hp["config"] for hp in side.space} for side in (self, worker))
         for key, config in other.items():
             if key not in chief:
@@ -60,9 +64,7 @@ class Description:
                 for option, value in chief[key].items()
                 if config.get(option) != value
             ]
-        if self.whole:
-            found += [f"hyperparameter {key[0]!r} is not on the worker" for key in chief if key not in other]
-        return found
+        return found + [f"hyperparameter {key[0]!r} is not on the worker" for key in chief if key not in other]
 
 
 def _key(hp: dict[str, Any]) -> tuple[str, str]:
@@ -79,6 +81,7 @@ class Attendance:
         host: Its host, for the log.
         streams: How many connections it has: two for a moment, when it came back before the first was found broken.
         done: Whether its trainer has read the end of the last search.
+        told: Whether its supervisor knows that the chief's program has ended.
     """
 
     worker: str
@@ -86,6 +89,7 @@ class Attendance:
     host: str
     streams: int = 0
     done: bool = False
+    told: bool = False
 
 
 @dataclass
@@ -113,6 +117,7 @@ class Chief:
         self._here: dict[str, Attendance] = {}
         self._changed = threading.Condition()
         self._told: set[str] = set()
+        self._anybody = False
 
     # --- workers
 
@@ -136,11 +141,16 @@ class Chief:
             if known is None:
                 log.info("%s joined from %s", worker, host)
                 known = self._here[worker] = Attendance(worker, session, host)
+            self._anybody = True
             known.streams += 1
             self._changed.notify_all()
 
     def beat(self, worker: str) -> Leaving | None:
         """A heartbeat; the answer says whether this worker has to leave."""
+        with self._changed:
+            if worker in self._here and self.ended:
+                self._here[worker].told = True
+                self._changed.notify_all()
         for search, _ in self.searches[-1:]:
             search.leases.renew(worker)
             aside = search.set_aside(worker)
@@ -180,6 +190,11 @@ class Chief:
             return news
 
     @property
+    def anybody_came(self) -> bool:
+        """Whether there ever was a worker."""
+        return self._anybody
+
+    @property
     def present(self) -> list[str]:
         """The names of the workers that are here."""
         with self._changed:
@@ -191,6 +206,8 @@ class Chief:
         """The program has called `tuner.search()`: workers may come."""
         with self._changed:
             self.searches.append((search, description))
+            for attendance in self._here.values():
+                attendance.done = False
             self._changed.notify_all()
 
     def find(
@@ -224,21 +241,42 @@ class Chief:
             raise Refused(f"search {index + 1} is not the chief's. " + "; ".join(differences))
         return search, own
 
-    def search_at(self, index: int, timeout: float, active: Callable[[], bool] = lambda: True) -> Search | None:
+    def search_at(
+        self, index: int, search_id: str, timeout: float, active: Callable[[], bool] = lambda: True
+    ) -> Search | None:
         """The `index`-th search, for a trainer that is in it; a chief that was restarted may have yet to come to it.
+
+        Args:
+            index: Its place in the program, from 0.
+            search_id: Its id, as the trainer knows it; empty where it does not matter.
+            timeout: How long to wait for it, in seconds.
+            active: Whether the caller still waits.
 
         Returns:
             The search; None when the time is up (ask again).
 
         Raises:
             SearchFailed: the chief has failed before it came to it.
+            TrainerAhead: the chief was restarted: it is in an earlier search, which needs trainers to come to its
+                end, or this one is another than the trainer's (its directory was named by a clock, say).
         """
+
+        def behind() -> bool:
+            here = len(self.searches)
+            return 0 < here <= index and not self.ended and not self.searches[-1][0].over
+
         with self._changed:
             self._changed.wait_for(
-                lambda: index < len(self.searches) or self.leaving or self.ended or not active(), timeout=timeout
+                lambda: index < len(self.searches) or behind() or self.leaving or self.ended or not active(),
+                timeout=timeout,
             )
+            if behind():
+                raise TrainerAhead(f"the chief was restarted and is in search {len(self.searches)}, not {index + 1}")
             if 0 <= index < len(self.searches):
-                return self.searches[index][0]
+                search = self.searches[index][0]
+                if search_id and search_id != search.id:
+                    raise TrainerAhead(f"the chief was restarted, and its search {index + 1} is another one")
+                return search
             if self.leaving is not None:
                 raise SearchFailed(self.leaving.reason)
             if self.ended or index < 0:
@@ -270,7 +308,7 @@ class Chief:
                 self.leaving = Leaving(reason, exit_code)
             self._changed.notify_all()
         for search, _ in self.searches:
-            search.fail(ClusterError(reason)) if not search.over else search.wake()
+            search.fail(ClusterError(reason))
 
     def finish(self, seconds: float) -> None:
         """The program has ended well: waits, `seconds` at most, until every worker has read the end or left."""
@@ -280,6 +318,8 @@ class Chief:
             if not self._changed.wait_for(lambda: all(x.done for x in self._here.values()), timeout=seconds):
                 late = ", ".join(sorted(x.worker for x in self._here.values() if not x.done))
                 log.warning("not waiting any longer for %s", late)
+            # Those whose program goes on must know that this is the end, and no breakdown.
+            self._changed.wait_for(lambda: all(x.told for x in self._here.values()), timeout=TOLD_SECONDS)
 
     def dismiss(self, seconds: float) -> None:
         """Waits, `seconds` at most, until every worker has left."""

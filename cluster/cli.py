@@ -9,7 +9,7 @@ import os
 import signal
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import asdict, fields
 from types import FrameType
 from typing import Annotated, Any, NoReturn
@@ -191,6 +191,7 @@ def chief(
             envvar="CLUSTER_LINGER_SECONDS", min=0.0, help="How long to wait at the end for workers to leave."
         ),
     ] = 30.0,
+    alone_seconds: Annotated[float | None, typer.Option("--alone-seconds", hidden=True)] = None,
     leash_end: LeashEnd = None,
 ) -> None:
     """Host the oracle: serve a program's searches to workers."""
@@ -208,7 +209,7 @@ def chief(
     here = Chief(program.identity)
     server = serve(here, policy, listen)
     log.info("the chief listens on %s", listen)
-    role = ChiefRole(here, policy, fresh=fresh)
+    role = ChiefRole(here, policy, fresh=fresh, alone_seconds=alone_seconds)
     with _interruptible():
         try:
             code = run_under(program, role)
@@ -288,7 +289,7 @@ def trainer(
         leash.hold(leash_end, leash.vanish)
     client = ChiefClient(chief_address, patience)
     role = WorkerRole(client, worker_name, trainer_id, recycle_after, recycle_gb)
-    signal.signal(signal.SIGTERM, lambda *_: role.drain())
+    _on_sigterm(lambda *_: role.drain())
     try:
         code = run_under(program, role)
     except SearchFailed as failed:
@@ -323,9 +324,7 @@ def main() -> None:
 
 def _exit(code: int) -> NoReturn:
     """Ends the process as Python does, but for taking its modules apart: TensorFlow's take seconds, for nothing."""
-    for thread in threading.enumerate():
-        if thread is not threading.current_thread() and not thread.daemon:
-            thread.join()
+    threading._shutdown()  # type: ignore[attr-defined]
     atexit._run_exitfuncs()
     sys.stdout.flush()
     sys.stderr.flush()
@@ -340,6 +339,12 @@ def _signal_code(interrupt: KeyboardInterrupt) -> int:
     return 128 + (signal.SIGTERM if isinstance(interrupt, _Terminated) else signal.SIGINT)
 
 
+def _on_sigterm(handler: Callable[[int, FrameType | None], None]) -> Any:
+    """Handles SIGTERM in this process, and not in those that the program forks: they end by it, as they expect to."""
+    os.register_at_fork(after_in_child=lambda: signal.signal(signal.SIGTERM, signal.SIG_DFL))
+    return signal.signal(signal.SIGTERM, handler)
+
+
 @contextlib.contextmanager
 def _interruptible() -> Iterator[None]:
     """Makes SIGTERM end what is inside in order, as Ctrl-C does; then the process exits with 128 + the signal."""
@@ -347,7 +352,7 @@ def _interruptible() -> Iterator[None]:
     def terminate(_signum: int, _frame: FrameType | None) -> None:
         raise _Terminated
 
-    previous: Any = signal.signal(signal.SIGTERM, terminate)
+    previous = _on_sigterm(terminate)
     try:
         yield
     except KeyboardInterrupt as interrupt:

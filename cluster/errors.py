@@ -9,7 +9,8 @@
     ├── ChiefUnreachable         7   no chief answers, or it went away for too long
     ├── Refused                  8   the chief does not take this worker (another program, another space)
     ├── MissingDependency        9   a package is missing, or is a version that the seams do not know
-    └── LeaseLost                    the trial was given to another worker; never leaves a trainer
+    ├── LeaseLost                    the trial was given to another worker; never leaves a trainer
+    └── TrainerAhead                 the chief was restarted and is not where the trainer is, which begins again
 
 A worker that lost trial after trial and was set aside ends with 10.
 
@@ -79,3 +80,7 @@ class MissingDependency(ClusterError):
 
 class LeaseLost(ClusterError):
     """This attempt at the trial is over: the chief gave the trial to another worker or ended it."""
+
+
+class TrainerAhead(ClusterError):
+    """The chief was restarted, and this trainer is in a search that it has not come to: the trainer begins again."""

@@ -26,9 +26,12 @@ from cluster.program import Program
 
 log = logging.getLogger(__name__)
 
+SOCKET_PATH = 90  # the path of a socket file may have little more than a hundred characters
 STOP_SECONDS = 30.0  # for the children to end in order, once they are told to
 RESTARTS = 3  # of each child, when it was killed
-LEAVE_SECONDS = 5.0  # for the workers to end by themselves, once the chief has gone
+OUTPUT_SECONDS = 2.0  # for the rest of a child's output, which a process that it has left behind may keep open
+ALONE_SECONDS = 15.0  # how long a chief searches on when every worker has left for good
+LEAVE_SECONDS = 5.0  # for the workers to end by themselves, once the chief has failed
 
 
 def run(program: Program, workers: int, chief_options: Sequence[str], worker_options: Sequence[str]) -> int:
@@ -37,17 +40,24 @@ def run(program: Program, workers: int, chief_options: Sequence[str], worker_opt
     Raises:
         KeyboardInterrupt: interrupted; every child has ended by then.
     """
-    with tempfile.TemporaryDirectory(prefix="cluster-") as place:
+    with contextlib.ExitStack() as stack:
+        place = stack.enter_context(tempfile.TemporaryDirectory(prefix="cluster-"))
+        if len(place) > SOCKET_PATH:
+            place = stack.enter_context(tempfile.TemporaryDirectory(prefix="cluster-", dir="/tmp"))
         address = f"unix:{place}/chief.sock"
         width = len(f"worker-{workers}")
         children = _Children(width)
         with children.all_ended():
-            children.start("chief", ["chief", "--listen", address, *chief_options, "--", *program.words])
+            words = ["chief", "--listen", address, "--alone-seconds", str(ALONE_SECONDS)]
+            children.start("chief", [*words, *chief_options, "--", *program.words])
             for number in range(1, workers + 1):
                 name = f"worker-{number}"
                 options = ["--chief", address, "--name", name, *worker_options]
                 children.start(name, ["worker", *options, "--", *program.words])
-            return _watch(children)
+            code = _watch(children)
+            if code == 0:
+                children.wait()  # what the program does after its searches, it does on the workers too
+            return code
 
 
 def _watch(children: _Children) -> int:
@@ -101,26 +111,33 @@ class _Children:
         """Starts `python -m cluster <words>`."""
         self._words[name] = words
         leash = Leash()
-        environment = {**os.environ, "PYTHONUNBUFFERED": "1"}
+        environment = {k: v for k, v in os.environ.items() if k != "CLUSTER_FRESH"} | {"PYTHONUNBUFFERED": "1"}
         process = leash.start(
             [sys.executable, *words], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, env=environment
         )
         self.processes[name] = process
 
-        def pump() -> None:
-            assert process.stdout is not None
-            self._copy(name, process.stdout)
+        copying = threading.Thread(target=self._copy, args=(name, process.stdout), daemon=True)
+        copying.start()
+
+        def wait() -> None:
             code = process.wait()
             leash.let_go()
+            copying.join(OUTPUT_SECONDS)
             self.ended.put((name, code))
 
-        thread = threading.Thread(target=pump, name=f"output of {name}", daemon=True)
+        thread = threading.Thread(target=wait, name=f"end of {name}", daemon=True)
         thread.start()
         self._threads.append(thread)
 
     def restart(self, name: str) -> None:
-        """Starts a child again that has ended."""
-        self.start(name, self._words[name])
+        """Starts a child again that has ended; it goes on, and nothing is started afresh."""
+        self.start(name, [word for word in self._words[name] if word != "--fresh"])
+
+    def wait(self) -> None:
+        """Waits until every child has ended, however long that takes."""
+        for thread in self._threads:
+            thread.join()
 
     @contextlib.contextmanager
     def all_ended(self) -> Iterator[None]:
@@ -156,11 +173,13 @@ class _Children:
 
     def _copy(self, name: str, stream: IO[bytes]) -> None:
         prefix = f"{name:<{self._width}} | "
-        for line in stream:
-            if is_notice(line):
-                continue
-            # A progress bar draws over its own line; its last state is the one to keep.
-            text = line.decode(errors="replace").rstrip("\r\n").rsplit("\r", 1)[-1]
-            with self._printing:
-                sys.stdout.write(f"{prefix}{text}\n")
-                sys.stdout.flush()
+        with stream:
+            for line in stream:
+                if is_notice(line):
+                    continue
+                # A progress bar draws over its own line; its last state is the one to keep.
+                text = line.decode(errors="replace").rstrip("\r\n").rsplit("\r", 1)[-1]
+                # Whoever read the output may have gone; the children go on, and must be read.
+                with self._printing, contextlib.suppress(OSError, ValueError):
+                    sys.stdout.write(f"{prefix}{text}\n")
+                    sys.stdout.flush()

@@ -15,16 +15,18 @@ class Past:
     Attributes:
         attempts: The last attempt granted, by trial.
         losses: How often each trial has lost its worker.
-        held: The worker and trainer of each trial that was running at the last event.
+        held: The worker and trainer of each trial that was running at the last event, and when it was granted.
+        search: The id of the last search; empty, if it had none.
         over: Whether the oracle had no more trials, and none was running.
         seconds: How long the search has taken so far, over all its runs.
     """
 
     attempts: dict[str, int]
     losses: Counter[str]
-    held: dict[str, tuple[str, str]]
+    held: dict[str, tuple[str, str, float]]
     over: bool = False
     seconds: float = 0.0
+    search: str = ""
 
     @classmethod
     def read(cls, events: EventLog) -> Past:
@@ -35,10 +37,12 @@ class Past:
             kind, trial = event["event"], event.get("trial", "")
             if kind != "search_begin":
                 past.seconds += max(0.0, event["time"] - before)
+            else:
+                past.search = event.get("search", "")
             before = event["time"]
             if kind == "grant":
                 past.attempts[trial] = int(event["attempt"])
-                past.held[trial] = (event["worker"], event["trainer"])
+                past.held[trial] = (event["worker"], event["trainer"], event["time"])
             elif kind in ("end", "lost"):
                 past.held.pop(trial, None)
                 past.losses[trial] += bool(event.get("counted"))

@@ -5,8 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-LOSSES_IN_A_ROW = 3  # a worker that loses so many trials in a row is set aside
-
 
 @dataclass(frozen=True)
 class Policy:
@@ -22,6 +20,7 @@ class Policy:
         stop_at: The objective's value at which no further trial is begun.
         max_failures: How many failed trials in a row end the search, where it differs from the oracle's own limit.
         keep_checkpoints: How many trials, the best, keep their checkpoint.
+        losses_in_a_row: How many trials in a row a worker may lose before it is set aside.
     """
 
     lease_seconds: float = 15.0
@@ -33,6 +32,7 @@ class Policy:
     stop_at: float | None = None
     max_failures: int | None = None
     keep_checkpoints: int | None = None
+    losses_in_a_row: int | None = 3
 
     def overdue(self, running: float, silent: float) -> str | None:
         """Why an attempt has to end, or None.

@@ -8,6 +8,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+import math
 from pathlib import Path
 from typing import Any
 
@@ -38,12 +39,15 @@ def _rows(oracle: Any, directory: Path) -> list[dict[str, Any]]:
     rows = []
     for trial in oracle.trials.values():
         end = ends.get(trial.trial_id, {})
+        # A trial that failed may carry a score that is no number, and would be sorted among the good ones.
+        good = trial.status == "COMPLETED" and trial.score is not None and math.isfinite(trial.score)
+        score = float(trial.score) if good else None
         rows.append(
             {
                 "trial": trial.trial_id,
                 "status": trial.status,
-                "score": None if trial.score is None else float(trial.score),
-                "best_epoch": trial.best_step + 1 if trial.score is not None else None,
+                "score": score,
+                "best_epoch": None if score is None or trial.best_step is None else trial.best_step + 1,
                 "attempts": end.get("attempt"),
                 "worker": end.get("worker"),
                 "seconds": end.get("seconds"),

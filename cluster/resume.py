@@ -152,8 +152,8 @@ class Attempt:
         if self._fits != 1 or self._execution < 0:
             return
         progress = self._progress
-        for name, value in logs.items():
-            progress.history.setdefault(name, []).append(float(value))
+        for name, value in scalars(logs).items():
+            progress.history.setdefault(name, []).append(value)
         progress.epoch = epoch + 1
         progress.best_value = best if math.isfinite(best) else None
         progress.callbacks = [_counters(callback) for callback in callbacks]
@@ -224,6 +224,15 @@ def _counters(callback: Any) -> dict[str, Any]:
         if not name.startswith("_") and isinstance(plain, bool | int | float):
             values[name] = plain
     return {"class": type(callback).__qualname__, "values": values}
+
+
+def scalars(logs: dict[str, Any] | None) -> dict[str, float]:
+    """The metrics that are one number; others (an F1 score for each class) are the program's own."""
+    found = {}
+    for name, value in (logs or {}).items():
+        with contextlib.suppress(TypeError, ValueError):
+            found[name] = float(value)
+    return found
 
 
 def _plain(history: dict[str, list[Any]] | None) -> dict[str, list[float]]:

@@ -10,17 +10,19 @@ import contextlib
 import json
 import logging
 import os
+import re
 import shutil
 import sys
+import time
 from collections.abc import Callable
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
 import cluster
 from cluster import report, seams
 from cluster.chief import Chief, Description
-from cluster.errors import PROGRAM_RAISED, ClusterError, NoSearch, SearchFailed
+from cluster.errors import PROGRAM_RAISED, ClusterError, DirectoryError, NoSearch, SearchFailed, TrainerAhead
 from cluster.policy import Policy
 from cluster.program import Identity, Program, own_traceback
 from cluster.rpc.client import ChiefClient, RemoteSession
@@ -52,12 +54,21 @@ class _OwnerRole:
         self._fresh = fresh
         self._held: dict[Path, contextlib.ExitStack] = {}
         self._begun: set[Path] = set()
+        self._tuners = 0  # how many the program has made
         self._interrupted: dict[Path, str] = {}  # the role of the run that died, by project
+        self._made: dict[Path, int] = {}  # which tuner of the program was the last over a project, from 1
 
     def prepare(self, project: Path, overwrite: bool) -> None:
         """A tuner is being made: takes the project directory, and empties it where the program or the user says so."""
+        if re.match(r"\w+:/", str(project)):
+            raise DirectoryError(
+                f"the project directory {project} is remote. Leases and whole files need a file system: choose a local "
+                "or a shared directory"
+            )
         ensure_writable(project)
         place = project.resolve()
+        self._tuners += 1
+        self._made[place] = self._tuners
         first = place not in self._held
         if first:
             stack = contextlib.ExitStack()
@@ -68,7 +79,7 @@ class _OwnerRole:
         if self._fresh and first:
             self._interrupted[place] = ""
             _empty(place)
-        elif overwrite and place not in self._begun and self._interrupted[place]:
+        elif overwrite and place not in self._begun and self._interrupted[place] and self._same_tuner(place):
             log.warning(
                 "the last run in %s was interrupted: it goes on, in spite of overwrite=True (or use --fresh)", project
             )
@@ -96,7 +107,9 @@ class _OwnerRole:
         # A chief's workers may still be running what it granted; what a local run was doing, nobody is.
         after_crash = self._interrupted.get(place) == role and role == "chief" and place not in self._begun
         search = Search(seams.OwnedOracle(tuner.oracle), place, self._policy, after_crash=after_crash)
-        search.begin(role=role, program=asdict(self._identity), oracle=type(tuner.oracle).__name__)
+        search.begin(
+            role=role, program=asdict(self._identity), oracle=type(tuner.oracle).__name__, tuner=self._made.get(place)
+        )
         self._begun.add(place)
         there = f"; {resumed} trials are there already" if resumed else ""
         log.info("search %d: %s in %s%s", self.searches, type(tuner.oracle).__name__, tuner.project_dir, there)
@@ -106,7 +119,15 @@ class _OwnerRole:
         if search.failure is not None:
             raise search.failure
         search.end()
-        log.info("%s", report.write(tuner.oracle, search.directory))
+        try:
+            log.info("%s", report.write(tuner.oracle, search.directory))
+        except Exception:
+            log.exception("the report could not be written; the results are whole")
+
+    def _same_tuner(self, place: Path) -> bool:
+        """Whether it was this tuner of the program that ran last here: each turn of a loop may have overwritten it."""
+        begins = [event for event in EventLog(place).read() if event["event"] == "search_begin"]
+        return bool(begins) and begins[-1].get("tuner") == self._made[place]
 
     def _role_of_dead_run(self, place: Path) -> str:
         """The role of the last run here, if it was this very program and did not come to its end; else empty."""
@@ -125,11 +146,20 @@ class LocalRole(_OwnerRole):
 
     is_chief = True
 
+    def __init__(self, identity: Identity, policy: Policy, *, fresh: bool = False) -> None:
+        # There is nobody else to run what the only worker has lost.
+        super().__init__(identity, replace(policy, losses_in_a_row=None), fresh=fresh)
+        self._inside = False  # a search is going on
+
     def search(self, tuner: Any, loop: Callable[[], None]) -> None:
-        """Runs the loop over a search of this process."""
+        """Runs the loop over a search of this process; a search within a trial is KerasTuner's own."""
+        if self._inside:
+            loop()
+            return
         search = self._begin(tuner, "local")
         oracle = tuner.oracle
         tuner.oracle = OracleProxy(oracle, LocalSession(search), seams.trial_class())
+        self._inside = True
         try:
             try:
                 loop()
@@ -138,6 +168,7 @@ class LocalRole(_OwnerRole):
                 raise
             finally:
                 tuner.oracle = oracle
+                self._inside = False
             self._end(search, tuner)
         finally:
             search.close()
@@ -152,9 +183,12 @@ class ChiefRole(_OwnerRole):
 
     is_chief = True
 
-    def __init__(self, chief: Chief, policy: Policy, *, fresh: bool = False) -> None:
+    def __init__(
+        self, chief: Chief, policy: Policy, *, fresh: bool = False, alone_seconds: float | None = None
+    ) -> None:
         super().__init__(chief.identity, policy, fresh=fresh)
         self._chief = chief
+        self._alone_seconds = alone_seconds
 
     def search(self, tuner: Any, loop: Callable[[], None]) -> None:
         """Serves the search to workers."""
@@ -163,14 +197,23 @@ class ChiefRole(_OwnerRole):
         self._chief.begin(search, describe(tuner, whole=not resumed))
         try:
             try:
+                alone_since: float | None = None
                 while not search.wait(RECLAIM_SECONDS):
                     search.watch()
+                    alone_since = None if self._chief.present else alone_since or time.monotonic()
+                    if self._alone_seconds is not None and alone_since is not None:
+                        self._give_up_alone(search, time.monotonic() - alone_since)
             except BaseException:
                 search.give_back("the chief was stopped")
                 raise
             self._end(search, tuner)
         finally:
             search.close()
+
+    def _give_up_alone(self, search: Search, seconds: float) -> None:
+        """Ends a search that nobody is left to run, where no worker will come any more."""
+        if self._alone_seconds is not None and seconds > self._alone_seconds and self._chief.anybody_came:
+            search.fail(SearchFailed("every worker has left before the search had come to its end"))
 
     def raised(self, traceback: str) -> bool:
         """Whether this process shows the program's traceback: not when a worker's, the same, is in the log."""
@@ -235,26 +278,37 @@ class WorkerRole:
 
     def search(self, tuner: Any, loop: Callable[[], None]) -> None:
         """Runs KerasTuner's loop over the chief's search; then the tuner's own oracle holds what the chief's does."""
+        if self._proxy is not None and self._proxy.busy:
+            loop()  # a search within a trial is KerasTuner's own
+            return
         index = self.searches
         self.searches += 1
-        directory, project = self._client.open_search(index, describe(tuner))
+        directory, project, search_id = self._client.open_search(index, describe(tuner))
+        if not (Path(directory) / project / LOCK).exists():
+            raise DirectoryError(
+                f"the chief's project directory {Path(directory) / project} is not here. Chief and workers need a "
+                "shared directory, at the same path"
+            )
         seams.adopt_directory(tuner, directory, project)
         oracle = tuner.oracle
-        session = RemoteSession(self._client, index, self.tuner_id, self._trainer)
+        session = RemoteSession(self._client, index, self.tuner_id, self._trainer, search_id)
         tuner.oracle = self._proxy = OracleProxy(
             oracle, session, seams.trial_class(), self._between_trials, self._between_epochs
         )
         try:
             loop()
+            state = session.state()
+        except TrainerAhead as ahead:
+            log.info("%s; the program begins again", ahead)
+            raise Leave(RECYCLED) from None
         except ClusterError:
             raise
         except Exception as error:
-            self._client.abort_search(index, self.tuner_id, own_traceback(error))
+            session.abort(own_traceback(error))
             raise SearchFailed(f"the program raised in the search: {error}") from error
         finally:
             tuner.oracle = oracle
             self._granted_before += self._proxy.granted
-        state = self._client.state(index, self.tuner_id)
         seams.restore(oracle, state["oracle"], state["trials"])
 
     def raised(self, traceback: str) -> bool:

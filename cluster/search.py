@@ -6,21 +6,23 @@ is gone runs again, and the search ends. Knows no gRPC and no process; `chief.py
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import threading
 import time
+import uuid
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from enum import Enum
 from pathlib import Path
 from typing import Any
 
 from cluster import resume
-from cluster.errors import LeaseLost, SearchFailed
+from cluster.errors import DirectoryError, LeaseLost, SearchFailed
 from cluster.leases import Lease, LeaseTable
 from cluster.past import Past
-from cluster.policy import LOSSES_IN_A_ROW, Policy
+from cluster.policy import Policy
 from cluster.seams import FINISHED, OwnedOracle
 from cluster.state import EventLog
 
@@ -47,6 +49,9 @@ class Answer(Enum):
 class Search:
     """One call of `tuner.search()`, served to workers. Any thread may call any method.
 
+    Attributes:
+        id: Its name among all searches of all programs; a trainer that was in another one has to begin again.
+
     Args:
         oracle: The oracle, owned from now on until `close`.
         directory: The project directory; the event log is there.
@@ -65,7 +70,9 @@ class Search:
         *,
         after_crash: bool = False,
     ) -> None:
+        past = Past.read(EventLog(directory))
         self.directory = directory
+        self.id = past.search if after_crash and past.search else uuid.uuid4().hex[:12]
         self.failure: Exception | None = None
         self.granted: Counter[str] = Counter()  # grants by worker
         self._owned = oracle
@@ -77,22 +84,24 @@ class Search:
         self._failures_in_a_row = 0
         self._max_failures = policy.max_failures or oracle.max_consecutive_failures
         self._losses_in_a_row: Counter[str] = Counter()  # by worker
+        self._restored: set[tuple[str, int]] = set()  # trials and attempts that an earlier process granted
         self._dismissed: dict[str, str] = {}  # why a trainer has to end, by its id
         self._closing: str | None = None  # why no further trial is begun
         self._began: dict[str, float] = {}
         self._heard: dict[str, float] = {}  # when a running trial last got anywhere
-        past = Past.read(self._events)
         self._losses = past.losses
         self.leases = LeaseTable(clock, policy.lease_seconds, past.attempts)
         for trial_id, trial in oracle.oracle.trials.items():
             if trial.status in FINISHED:
                 self.leases.remember_end(trial_id)
             elif after_crash and trial_id in past.held:
-                worker, trainer = past.held[trial_id]
+                worker, trainer, granted = past.held[trial_id]
                 log.info(
                     "trial %s is still %s's, if it is heard of within %.0f s", trial_id, worker, policy.lease_seconds
                 )
                 self.leases.restore(trial_id, worker, trainer)
+                self._restored.add((trial_id, past.attempts[trial_id]))
+                self._began[trial_id] = clock() - max(0.0, time.time() - granted)
                 oracle.resume(trial_id, worker)
         self._over = after_crash and past.over
         self._seconds_before = past.seconds
@@ -115,34 +124,33 @@ class Search:
             trainer: The id of its trainer process. One trainer holds one trial: asking again while it holds one gives
                 the same trial and attempt again, for the answer to the first call was lost.
             timeout: How long to wait, in seconds.
-            active: Whether the caller still waits; looked at whenever `wake` is called.
+            active: Whether the caller still waits; looked at about once a second.
             lease_seconds: How long the lease lives without a heartbeat, where it differs from the policy's.
 
         Returns:
             A grant; `WAIT` when the time is up (ask again); `OVER` when the search is.
         """
         deadline = self._clock() + timeout
-        with self._changed:
-            while True:
+        with self._changed, self._failing_with_the_disk():
+            # Who has given up must not take a trial, nor its successor's.
+            while active():
                 for lease in self.leases.held_by(trainer=trainer):
                     return Grant(self._trial(lease.trial_id), lease.attempt)
                 for lease in self.leases.held_by(worker=worker):
                     self._lose(lease, "its trainer was replaced")
                 self.watch()
-                if self.set_aside(worker) is not None:
-                    return Answer.WAIT
-                if not self._over and self._dry_until <= self._clock():
+                if not self._over and self._dry_until <= self._clock() and self.set_aside(worker) is None:
                     grant = self._grant(worker, trainer, lease_seconds)
                     if grant is not None:
                         return grant
                 if self._over:
                     return Answer.OVER
                 left = deadline - self._clock()
-                if left <= 0 or not active():
+                if left <= 0:
                     return Answer.WAIT
                 self._changed.wait(min(left, ASK_AGAIN_SECONDS))
-                if not active():
-                    return Answer.WAIT
+            return Answer.WAIT
+        return Answer.OVER  # the disk has failed, and the search with it
 
     def update_trial(self, trial_id: str, attempt: int, metrics: dict[str, float], step: int) -> Any:
         """Takes metrics of a running trial; returns the oracle's copy of it.
@@ -171,11 +179,11 @@ class Search:
             LeaseLost: the attempt is over, and the worker stops training.
         """
         now = self._clock()
-        lease = self.leases.check(trial_id, attempt)
+        self.leases.check(trial_id, attempt)
         overdue = self._policy.overdue(now - self._began.get(trial_id, now), 0.0)
         if overdue is not None:
             with self._changed:
-                self._lose(lease, overdue)
+                self._lose(self.leases.check(trial_id, attempt), overdue)
             raise LeaseLost(f"attempt {attempt} at trial {trial_id} is over: {overdue}")
         self._heard[trial_id] = now
 
@@ -250,7 +258,7 @@ class Search:
         """Writes that the search goes on from here, and what is known about it."""
         with self._changed:
             self._owned.save()
-            self._events.append("search_begin", **about)
+            self._events.append("search_begin", search=self.id, **about)
 
     def lose_trainer(self, trainer: str, reason: str, *, counted: bool = True) -> None:
         """A trainer is gone: its trial runs again elsewhere.
@@ -260,25 +268,26 @@ class Search:
             reason: Why, in words for the user.
             counted: False where nobody is to blame (a worker that was told to leave).
         """
-        with self._changed:
+        with self._changed, self._failing_with_the_disk():
             for lease in self.leases.held_by(trainer=trainer):
                 self._lose(lease, reason, counted=counted)
 
     def lose_worker(self, worker: str, reason: str, *, counted: bool = True) -> None:
         """A worker is gone: its trial runs again elsewhere."""
-        with self._changed:
+        with self._changed, self._failing_with_the_disk():
             for lease in self.leases.held_by(worker=worker):
                 self._lose(lease, reason, counted=counted)
 
     def give_back(self, reason: str) -> None:
         """The chief is stopped in order: every trial that runs will run again, and nobody is to blame."""
         with self._changed:
+            self._closing = reason
             for lease in self.leases.open:
                 self._lose(lease, reason, counted=False)
 
     def watch(self) -> None:
         """Takes back the trials whose lease has run out, or whose attempt takes too long; to be called now and then."""
-        with self._changed:
+        with self._changed, self._failing_with_the_disk():
             for lease in self.leases.expired():
                 self._lose(lease, f"{lease.worker} was not heard of in time")
             now = self._clock()
@@ -297,12 +306,8 @@ class Search:
     def set_aside(self, worker: str) -> str | None:
         """Why a worker gets no more trials, or None."""
         losses = self._losses_in_a_row[worker]
-        return f"{worker} has lost {losses} trials in a row" if losses >= LOSSES_IN_A_ROW else None
-
-    def wake(self) -> None:
-        """Lets every waiting call look again at whether its caller still waits."""
-        with self._changed:
-            self._changed.notify_all()
+        limit = self._policy.losses_in_a_row
+        return f"{worker} has lost {losses} trials in a row" if limit is not None and losses >= limit else None
 
     def fail(self, error: Exception) -> None:
         """Ends the search: `error` is what `tuner.search()` raises on the chief."""
@@ -310,7 +315,8 @@ class Search:
             if not self._over:
                 self.failure = error
                 self._over = True
-                self._events.append("search_failed", error=f"{type(error).__name__}: {error}"[:2000])
+                with contextlib.suppress(DirectoryError):  # which may be the very error
+                    self._events.append("search_failed", error=f"{type(error).__name__}: {error}"[:2000])
             self._changed.notify_all()
 
     def wait(self, seconds: float) -> bool:
@@ -338,6 +344,14 @@ class Search:
         return self._over
 
     # --- under the lock
+
+    @contextlib.contextmanager
+    def _failing_with_the_disk(self) -> Iterator[None]:
+        """A file that cannot be written ends the search: what it promises, it could not keep."""
+        try:
+            yield
+        except DirectoryError as error:
+            self.fail(error)
 
     def _trial(self, trial_id: str) -> Any:
         return self._owned.oracle.trials[trial_id]
@@ -379,6 +393,9 @@ class Search:
     def _lose(self, lease: Lease, reason: str, *, counted: bool = True) -> None:
         trial_id = lease.trial_id
         self.leases.drop(trial_id)
+        if self._trial(trial_id).status in FINISHED:
+            return  # interrupted between its end and this: it has ended, and nothing is lost
+        counted = counted and (trial_id, lease.attempt) not in self._restored
         self._events.append(
             "lost", trial=trial_id, attempt=lease.attempt, worker=lease.worker, reason=reason, counted=counted
         )
@@ -392,6 +409,7 @@ class Search:
             self._owned.requeue(trial_id)
         else:
             log.error("trial %s failed: it has lost %d workers; the last: %s", trial_id, self._losses[trial_id], reason)
+            self._losses_in_a_row.pop(lease.worker, None)  # the trial is to blame, not who ran it last
             trial = self._trial(trial_id)
             trial.status = "FAILED"
             trial.message = f"The trial lost {self._losses[trial_id]} workers. The last: {reason}"

@@ -91,16 +91,41 @@ class OracleProxy:
         between_trials: Callable[[], None] = lambda: None,
         between_epochs: Callable[[], None] = lambda: None,
     ) -> None:
-        self._between_trials = between_trials
-        self.after_epoch = between_epochs
-        self.busy = False  # whether a trial is in hand
-        self.granted = 0  # trials so far
-        self._oracle = oracle
-        self._session = session
-        self._trial_class = trial_class
-        self._attempts: dict[str, int] = {}
-        self._progress_at = time.monotonic()
-        self.verbose = 0
+        own = {
+            "_between_trials": between_trials,
+            "after_epoch": between_epochs,
+            "busy": False,  # whether a trial is in hand
+            "granted": 0,  # trials so far
+            "_oracle": oracle,
+            "_session": session,
+            "_trial_class": trial_class,
+            "_attempts": {},
+            "_progress_at": time.monotonic(),
+            "verbose": 0,
+        }
+        self.__dict__.update(own)
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        """What a program sets on its oracle, it sets on its oracle."""
+        if name in self.__dict__:
+            self.__dict__[name] = value
+        else:
+            setattr(self._oracle, name, value)
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> OracleProxy:
+        """Callbacks are copied for each trial, and may hold the tuner."""
+        return self
+
+    _between_trials: Callable[[], None]
+    after_epoch: Callable[[], None]
+    busy: bool
+    granted: int
+    _oracle: Any
+    _session: Session
+    _trial_class: Callable[..., Any]
+    _attempts: dict[str, int]
+    _progress_at: float
+    verbose: int
 
     def __getattr__(self, name: str) -> Any:
         if name.startswith("__"):

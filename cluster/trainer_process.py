@@ -22,6 +22,7 @@ log = logging.getLogger(__name__)
 
 LAST_LINES = 10
 KILL_AFTER_SECONDS = 10.0
+OUTPUT_SECONDS = 2.0  # for the rest of its output, which a process that it has left behind may keep open
 
 
 class TrainerProcess:
@@ -38,13 +39,15 @@ class TrainerProcess:
         self._leash = Leash()
         self._process = self._leash.start(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
         self._ended = ended
-        self._thread = threading.Thread(target=self._follow, name="trainer", daemon=True)
-        self._thread.start()
+        self._copying = threading.Thread(target=self._copy, name="trainer's output", daemon=True)
+        self._waiting = threading.Thread(target=self._wait, name="trainer's end", daemon=True)
+        self._copying.start()
+        self._waiting.start()
 
-    def _follow(self) -> None:
+    def _copy(self) -> None:
         assert self._process.stdout is not None
+        # Lines as they come: a chief of logs (docker, the launcher) reads lines.
         with self._process.stdout as output:
-            # Lines as they come: a chief of logs (docker, the launcher) reads lines.
             for line in output:
                 if is_notice(line):
                     continue
@@ -52,8 +55,11 @@ class TrainerProcess:
                 with contextlib.suppress(OSError, ValueError):
                     sys.stdout.buffer.write(line)
                     sys.stdout.buffer.flush()
+
+    def _wait(self) -> None:
         code = self._process.wait()
         self._leash.let_go()
+        self._copying.join(OUTPUT_SECONDS)
         self._ended(code)
 
     def ask_to_leave(self) -> None:
@@ -74,7 +80,7 @@ class TrainerProcess:
                 self._process.wait(KILL_AFTER_SECONDS)
             except subprocess.TimeoutExpired:
                 self.kill()
-        self._thread.join()
+        self._waiting.join()
 
     def reason(self, code: int) -> str:
         """Why it ended with this return code, in words, with the last lines that it wrote."""

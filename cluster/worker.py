@@ -103,6 +103,8 @@ class Worker:
         self._trainer: TrainerProcess | None = None
         self._trainer_id = ""
         self._draining_until: float | None = None
+        self._identity = program.identity  # once: the file may be edited while it runs
+        self._ended = False  # the chief's program has ended, and the chief will be gone
 
     def run(self) -> int:
         """Works until the chief has no more for it; returns the exit code.
@@ -214,6 +216,7 @@ class Worker:
         return None
 
     def _leave_in_order(self) -> int:
+        self._draining_until = time.monotonic()
         if self._trainer is not None:
             self._trainer.kill()
         if self._trainer_id:
@@ -223,7 +226,8 @@ class Worker:
 
     def _report_end(self, reason: str, *, counted: bool) -> None:
         try:
-            self._client.trainer_ended(self._trainer_id, reason, counted=counted)
+            patience = 2.0 if self._ended or self._draining_until is not None else None
+            self._client.trainer_ended(self._trainer_id, reason, counted=counted, patience=patience)
         except ClusterError as error:
             log.warning("the chief could not be told that %s: %s", reason, error)
 
@@ -241,12 +245,15 @@ class Worker:
                 for ack in self._client.attend(self._beats()):
                     gone_since = None
                     self._joined.set()
+                    self._ended = self._ended or ack.ended
                     if ack.dismissed:
                         self.happenings.put(Dismissed(self._trainer_id, ack.dismissed))
                     if ack.leaving:
                         self.happenings.put(Leave(ack.reason, ack.exit_code))
                         self._leave.set()
             except ChiefUnreachable as error:
+                if self._ended:
+                    return  # the trainer finishes alone
                 now = time.monotonic()
                 gone_since = gone_since or now
                 if now - gone_since > self._options.patience:
@@ -260,7 +267,7 @@ class Worker:
             self._leave.wait(0.2)
 
     def _beats(self) -> Iterator[pb.Beat]:
-        identity = self._program.identity
+        identity = self._identity
         hello = pb.Hello(
             host=socket.gethostname(), program=identity.name, arguments=identity.arguments, digest=identity.digest
         )

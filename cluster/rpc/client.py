@@ -6,6 +6,8 @@ seconds and nothing else.
 
 from __future__ import annotations
 
+import contextlib
+import functools
 import json
 import logging
 import time
@@ -18,12 +20,13 @@ from cluster.chief import Description
 from cluster.errors import ChiefUnreachable, UsageError
 from cluster.rpc import cluster_pb2 as pb
 from cluster.rpc import cluster_pb2_grpc, codec
-from cluster.rpc.server import MAX_MESSAGE
+from cluster.rpc.server import MAX_MESSAGE, SEARCH_ID
 from cluster.rpc.status import TRY_AGAIN, error_of
 from cluster.search import Answer, Grant
 
 log = logging.getLogger(__name__)
 
+REPORT_SECONDS = 5.0  # the deadline of a report, which training waits for
 CALL_SECONDS = 30.0  # the deadline of a call that does not wait for anything on the chief
 OPTIONS = [
     ("grpc.enable_http_proxy", 0),
@@ -92,7 +95,14 @@ class ChiefClient:
                 raise ChiefUnreachable(f"the connection to the chief at {self.address} broke") from None
             raise error_of(error.code(), error.details() or "") from None
 
-    def call(self, method: str, request: Any, seconds: float = CALL_SECONDS, patience: float | None = None) -> Any:
+    def call(
+        self,
+        method: str,
+        request: Any,
+        seconds: float = CALL_SECONDS,
+        patience: float | None = None,
+        search_id: str = "",
+    ) -> Any:
         """Calls `method` and returns its reply; sends it again while the chief cannot be reached.
 
         Args:
@@ -100,6 +110,7 @@ class ChiefClient:
             request: Its message.
             seconds: The deadline of one try.
             patience: How long to go on trying, where it differs from the client's.
+            search_id: The search that the call is about, for those within one.
 
         Raises:
             ChiefUnreachable: patience has run out.
@@ -110,7 +121,7 @@ class ChiefClient:
         pause = 0.05
         while True:
             try:
-                return getattr(self._stub, method)(request, timeout=seconds)
+                return getattr(self._stub, method)(request, timeout=seconds, metadata=((SEARCH_ID, search_id),))
             except grpc.RpcError as error:
                 if error.code() not in TRY_AGAIN:
                     raise error_of(error.code(), error.details() or "") from None
@@ -126,32 +137,24 @@ class ChiefClient:
 
     # --- what a trainer asks
 
-    def open_search(self, index: int, description: Description, wait: float = 20.0) -> tuple[str, str]:
-        """Waits until the chief has reached the `index`-th search; returns its directory and project name."""
+    def open_search(self, index: int, description: Description, wait: float = 20.0) -> tuple[str, str, str]:
+        """Waits until the chief has reached the `index`-th search; returns its directory, project name and id."""
         text = codec.description_to_json(description)
         request = pb.OpenSearchRequest(index=index, description=text, wait_seconds=wait)
         while True:
             reply = self.call("OpenSearch", request, wait + CALL_SECONDS)
             if reply.found:
-                return reply.directory, reply.project_name
-
-    def abort_search(self, index: int, worker: str, traceback: str) -> None:
-        """Ends a search with an error that KerasTuner calls fatal."""
-        self.call("AbortSearch", pb.AbortSearchRequest(search=index, worker=worker, traceback=traceback))
-
-    def state(self, index: int, worker: str) -> dict[str, Any]:
-        """All that the oracle of a search knows."""
-        state: dict[str, Any] = json.loads(self.call("GetState", pb.GetStateRequest(search=index, worker=worker)).body)
-        return state
+                return reply.directory, reply.project_name, reply.search_id
 
     def program_raised(self, worker: str, traceback: str) -> bool:
         """Tells the chief that the program raised; returns whether it had not been told the same before."""
         request = pb.ProgramRaisedRequest(worker=worker, traceback=traceback)
         return bool(self.call("ProgramRaised", request, 5.0, patience=2.0).news)
 
-    def trainer_ended(self, trainer: str, reason: str, *, counted: bool) -> None:
+    def trainer_ended(self, trainer: str, reason: str, *, counted: bool, patience: float | None = None) -> None:
         """Tells the chief how a trainer ended."""
-        self.call("TrainerEnded", pb.TrainerEndedRequest(trainer=trainer, reason=reason, counted=counted))
+        request = pb.TrainerEndedRequest(trainer=trainer, reason=reason, counted=counted)
+        self.call("TrainerEnded", request, patience=patience)
 
 
 class RemoteSession:
@@ -162,10 +165,11 @@ class RemoteSession:
         index: Which search, from 0.
         worker: The worker's name.
         trainer: The id of this trainer process.
+        search_id: The search's id, as `open_search` gave it.
     """
 
-    def __init__(self, client: ChiefClient, index: int, worker: str, trainer: str) -> None:
-        self._call: Callable[..., Any] = client.call
+    def __init__(self, client: ChiefClient, index: int, worker: str, trainer: str, search_id: str = "") -> None:
+        self._call: Callable[..., Any] = functools.partial(client.call, search_id=search_id)
         self._index = index
         self._worker = worker
         self._trainer = trainer
@@ -187,10 +191,15 @@ class RemoteSession:
 
     def report_epoch(self, trial_id: str, attempt: int, epoch: int, logs: dict[str, float]) -> None:
         request = pb.ReportEpochRequest(search=self._index, trial_id=trial_id, attempt=attempt, epoch=epoch, logs=logs)
-        self._call("ReportEpoch", request)
+        self._report("ReportEpoch", request)
 
     def report_progress(self, trial_id: str, attempt: int) -> None:
-        self._call("ReportProgress", pb.ReportProgressRequest(search=self._index, trial_id=trial_id, attempt=attempt))
+        self._report("ReportProgress", pb.ReportProgressRequest(search=self._index, trial_id=trial_id, attempt=attempt))
+
+    def _report(self, method: str, request: Any) -> None:
+        """For the eye and for watchdogs: training does not wait for a chief that is away."""
+        with contextlib.suppress(ChiefUnreachable):
+            self._call(method, request, REPORT_SECONDS, patience=0.0)
 
     def end_trial(self, trial: Any, attempt: int) -> None:
         text = codec.trial_to_json(trial)
@@ -210,3 +219,13 @@ class RemoteSession:
     def update_space(self, hyperparameters: Any) -> None:
         text = codec.space_to_json(hyperparameters)
         self._call("UpdateSpace", pb.UpdateSpaceRequest(search=self._index, space=text))
+
+    def abort(self, traceback: str) -> None:
+        """Ends the search with an error that KerasTuner calls fatal."""
+        self._call("AbortSearch", pb.AbortSearchRequest(search=self._index, worker=self._worker, traceback=traceback))
+
+    def state(self) -> dict[str, Any]:
+        """All that the search's oracle knows."""
+        body = self._call("GetState", pb.GetStateRequest(search=self._index, worker=self._worker)).body
+        state: dict[str, Any] = json.loads(body)
+        return state

@@ -44,18 +44,20 @@ class Hello(_message.Message):
     def __init__(self, host: _Optional[str] = ..., program: _Optional[str] = ..., arguments: _Optional[_Iterable[str]] = ..., digest: _Optional[str] = ...) -> None: ...
 
 class Ack(_message.Message):
-    __slots__ = ("lease_seconds", "leaving", "reason", "exit_code", "dismissed")
+    __slots__ = ("lease_seconds", "leaving", "reason", "exit_code", "dismissed", "ended")
     LEASE_SECONDS_FIELD_NUMBER: _ClassVar[int]
     LEAVING_FIELD_NUMBER: _ClassVar[int]
     REASON_FIELD_NUMBER: _ClassVar[int]
     EXIT_CODE_FIELD_NUMBER: _ClassVar[int]
     DISMISSED_FIELD_NUMBER: _ClassVar[int]
+    ENDED_FIELD_NUMBER: _ClassVar[int]
     lease_seconds: float
     leaving: bool
     reason: str
     exit_code: int
     dismissed: str
-    def __init__(self, lease_seconds: _Optional[float] = ..., leaving: bool = ..., reason: _Optional[str] = ..., exit_code: _Optional[int] = ..., dismissed: _Optional[str] = ...) -> None: ...
+    ended: bool
+    def __init__(self, lease_seconds: _Optional[float] = ..., leaving: bool = ..., reason: _Optional[str] = ..., exit_code: _Optional[int] = ..., dismissed: _Optional[str] = ..., ended: bool = ...) -> None: ...
 
 class TrainerEndedRequest(_message.Message):
     __slots__ = ("trainer", "reason", "counted")
@@ -92,14 +94,16 @@ class OpenSearchRequest(_message.Message):
     def __init__(self, index: _Optional[int] = ..., description: _Optional[str] = ..., wait_seconds: _Optional[float] = ...) -> None: ...
 
 class OpenSearchReply(_message.Message):
-    __slots__ = ("found", "directory", "project_name")
+    __slots__ = ("found", "directory", "project_name", "search_id")
     FOUND_FIELD_NUMBER: _ClassVar[int]
     DIRECTORY_FIELD_NUMBER: _ClassVar[int]
     PROJECT_NAME_FIELD_NUMBER: _ClassVar[int]
+    SEARCH_ID_FIELD_NUMBER: _ClassVar[int]
     found: bool
     directory: str
     project_name: str
-    def __init__(self, found: bool = ..., directory: _Optional[str] = ..., project_name: _Optional[str] = ...) -> None: ...
+    search_id: str
+    def __init__(self, found: bool = ..., directory: _Optional[str] = ..., project_name: _Optional[str] = ..., search_id: _Optional[str] = ...) -> None: ...
 
 class NextTrialRequest(_message.Message):
     __slots__ = ("search", "worker", "trainer", "wait_seconds")

@@ -26,7 +26,8 @@ if _version_not_supported:
 
 
 class ClusterStub(object):
-    """Missing associated documentation comment in .proto file."""
+    """Calls within a search carry its id as the metadata `search-id`.
+    """
 
     def __init__(self, channel):
         """Constructor.
@@ -112,7 +113,8 @@ class ClusterStub(object):
 
 
 class ClusterServicer(object):
-    """Missing associated documentation comment in .proto file."""
+    """Calls within a search carry its id as the metadata `search-id`.
+    """
 
     def Attend(self, request_iterator, context):
         """A supervisor is here as long as this stream is open; each beat renews its lease.
@@ -299,7 +301,8 @@ def add_ClusterServicer_to_server(servicer, server):
 
  # This class is part of an EXPERIMENTAL API.
 class Cluster(object):
-    """Missing associated documentation comment in .proto file."""
+    """Calls within a search carry its id as the metadata `search-id`.
+    """
 
     @staticmethod
     def Attend(request_iterator,

@@ -25,6 +25,7 @@ log = logging.getLogger(__name__)
 
 # Each worker holds a thread for its stream and one for the call that waits for a trial; threads are made when needed.
 THREADS = 1024
+SEARCH_ID = "search-id"
 MAX_MESSAGE = 256 * 1024 * 1024
 OPTIONS = [
     ("grpc.so_reuseport", 0),  # two chiefs on one port would split the trials between them
@@ -54,7 +55,7 @@ def serve(chief: Chief, policy: Policy, listen: str) -> grpc.Server:
         bound = server.add_insecure_port(listen)
     except RuntimeError:
         bound = 0
-    if not bound and not listen.startswith("unix:"):
+    if not bound:
         raise CannotListen(
             f"the chief cannot listen on {listen}: the port is taken, or the address is not this machine's. "
             "Choose another with --listen HOST:PORT"
@@ -109,7 +110,8 @@ class ClusterService(cluster_pb2_grpc.ClusterServicer):
     def _ack(self, beat: pb.Beat) -> pb.Ack:
         leaving = self._chief.beat(beat.worker)
         dismissed = self._chief.dismissed(beat.trainer) or ""
-        ack = pb.Ack(lease_seconds=self._policy.lease_seconds, dismissed=dismissed)
+        ended = self._chief.ended
+        ack = pb.Ack(lease_seconds=self._policy.lease_seconds, dismissed=dismissed, ended=ended)
         if leaving is not None:
             ack.leaving, ack.reason, ack.exit_code = True, leaving.reason, leaving.exit_code
         return ack
@@ -132,13 +134,15 @@ class ClusterService(cluster_pb2_grpc.ClusterServicer):
         found = self._chief.find(request.index, description, request.wait_seconds, context.is_active)
         if found is None:
             return pb.OpenSearchReply(found=False)
-        directory = found[0].directory
-        return pb.OpenSearchReply(found=True, directory=str(directory.parent), project_name=directory.name)
+        search, _ = found
+        directory = search.directory
+        return pb.OpenSearchReply(
+            found=True, directory=str(directory.parent), project_name=directory.name, search_id=search.id
+        )
 
     @_answered
     def NextTrial(self, request: pb.NextTrialRequest, context: Context) -> pb.NextTrialReply:
         search = self._search(request, context)
-        context.add_callback(search.wake)
         answer = search.next_trial(request.worker, request.trainer, request.wait_seconds, context.is_active)
         if isinstance(answer, Grant):
             trial = codec.trial_to_json(answer.trial)
@@ -206,7 +210,9 @@ class ClusterService(cluster_pb2_grpc.ClusterServicer):
         return pb.Json(body=json.dumps(self._chief.read(request.worker, request.search)))
 
     def _search(self, request: Any, context: Context) -> Search:
-        search = self._chief.search_at(request.search, max(0.0, context.time_remaining() - 2.0), context.is_active)
+        search_id = str(dict(context.invocation_metadata()).get(SEARCH_ID, ""))
+        patience = max(0.0, context.time_remaining() - 2.0)
+        search = self._chief.search_at(request.search, search_id, patience, context.is_active)
         if search is None:
             raise ChiefUnreachable("the chief has not come to this search yet")
         return search

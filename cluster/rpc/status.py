@@ -14,11 +14,13 @@ from cluster.errors import (
     NoSearch,
     Refused,
     SearchFailed,
+    TrainerAhead,
     UsageError,
 )
 
 STATUS: dict[type[Exception], grpc.StatusCode] = {
     LeaseLost: grpc.StatusCode.FAILED_PRECONDITION,
+    TrainerAhead: grpc.StatusCode.OUT_OF_RANGE,
     Refused: grpc.StatusCode.PERMISSION_DENIED,
     SearchFailed: grpc.StatusCode.ABORTED,
     UsageError: grpc.StatusCode.INVALID_ARGUMENT,

@@ -65,7 +65,6 @@ class StockService(grpc.GenericRpcHandler):
 
     def _CreateTrial(self, search: Search, protos: Any, request: Any, context: grpc.ServicerContext) -> Any:
         worker = f"stock {request.tuner_id}"
-        context.add_callback(search.wake)
         lease_seconds = self._policy.stock_lease_seconds
         answer = search.next_trial(worker, worker, WAIT_SECONDS, context.is_active, lease_seconds)
         if isinstance(answer, Grant):

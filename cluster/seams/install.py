@@ -66,12 +66,16 @@ class _AfterImport(MetaPathFinder, Loader):
         self._name = name
         self._then = then
         self._loader: Loader | None = None
+        self._asking = False
 
     def find_spec(self, name: str, path: Sequence[str] | None, target: ModuleType | None = None) -> ModuleSpec | None:
-        if name != self._name:
+        if name != self._name or self._asking:
             return None
-        sys.meta_path.remove(self)
-        spec = importlib.util.find_spec(name)
+        self._asking = True  # the others are asked, through the same list
+        try:
+            spec = importlib.util.find_spec(name)
+        finally:
+            self._asking = False
         if spec is not None and spec.loader is not None:
             self._loader, spec.loader = spec.loader, self
         return spec
@@ -83,6 +87,7 @@ class _AfterImport(MetaPathFinder, Loader):
     def exec_module(self, module: ModuleType) -> None:
         assert self._loader is not None
         assert module.__spec__ is not None
+        sys.meta_path.remove(self)
         module.__loader__ = module.__spec__.loader = self._loader
         self._loader.exec_module(module)
         self._then()

@@ -80,9 +80,11 @@ class OwnedOracle:
         self.oracle._save_trial(trial)
 
     def needed_checkpoints(self) -> set[str]:
-        """The trials whose checkpoint the oracle may still give to another: those in Hyperband's open brackets."""
+        """The trials from whose checkpoint another may begin: those of open brackets, and the parents of what runs."""
         brackets = getattr(self.oracle, "_brackets", [])
-        return {info["id"] for bracket in brackets for round_info in bracket["rounds"] for info in round_info}
+        needed = {info["id"] for bracket in brackets for round_info in bracket["rounds"] for info in round_info}
+        running = [x for x in self.oracle.trials.values() if x.status not in ("COMPLETED", "FAILED")]
+        return needed | {x.hyperparameters.values.get("tuner/trial_id", "") for x in running}
 
     def save(self) -> None:
         """Saves the oracle's own file."""

@@ -36,15 +36,15 @@ def run_trial(original: Callable[..., Any]) -> Callable[..., Any]:
     @functools.wraps(original)
     def wrapped(self: Any, trial: Any, *args: Any, **kwargs: Any) -> Any:
         global _run
+        outer, _run = _run, None
         attempt_of = getattr(self.oracle, "attempt_of", None)
-        if attempt_of is None:
-            return original(self, trial, *args, **kwargs)
-        place = Path(self.get_trial_dir(trial.trial_id))
-        _run = _Run(self, resume.Attempt(place, attempt_of(trial.trial_id)), [])
+        if attempt_of is not None:  # else it is a search within a trial, which is the program's own affair
+            place = Path(self.get_trial_dir(trial.trial_id))
+            _run = _Run(self, resume.Attempt(place, attempt_of(trial.trial_id)), [])
         try:
             return original(self, trial, *args, **kwargs)
         finally:
-            _run = None
+            _run = outer
 
     return wrapped
 
@@ -96,7 +96,7 @@ def following_callback(original: type) -> type:
             super().on_epoch_end(epoch, logs)
             report = getattr(self.tuner.oracle, "report_epoch", None)
             if report is not None:
-                report(self.trial.trial_id, epoch, {key: float(value) for key, value in (logs or {}).items()})
+                report(self.trial.trial_id, epoch, resume.scalars(logs))
 
         def on_batch_end(self, batch: int, logs: Any = None) -> None:
             super().on_batch_end(batch, logs)

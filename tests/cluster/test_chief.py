@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from cluster.chief import Chief, Description
-from cluster.errors import Refused, SearchFailed
+from cluster.errors import Refused, SearchFailed, TrainerAhead
 from cluster.program import Identity
 
 PROGRAM = Identity("tune.py", ("--epochs", "3"), "abc")
@@ -28,6 +28,7 @@ class FakeSearch:
     def __init__(self) -> None:
         self.calls: list[tuple[Any, ...]] = []
         self.over = False
+        self.id = "the id"
         self.aside: str | None = None
         self.leases = self
 
@@ -157,11 +158,51 @@ def test_a_worker_with_another_search_is_refused_with_the_difference(worker: Des
         chief.find(0, worker, timeout=0)
 
 
-def test_a_resumed_chief_may_know_more_than_a_worker_declares() -> None:
+@pytest.mark.parametrize("space", [(*DESCRIPTION.space, hp("found in a trial")), (hp("units", max_value=32),)])
+def test_a_resumed_chief_may_know_another_space_than_a_worker_declares(space: tuple[dict[str, Any], ...]) -> None:
+    """Trials have added to it, or the program has changed its ranges since: the saved space holds, as in KerasTuner."""
     chief = Chief(PROGRAM)
-    grown = replace(DESCRIPTION, space=(*DESCRIPTION.space, hp("found in a trial")), whole=False)
-    chief.begin(FakeSearch(), grown)  # type: ignore[arg-type]
+    chief.begin(FakeSearch(), replace(DESCRIPTION, space=space, whole=False))  # type: ignore[arg-type]
     assert chief.find(0, DESCRIPTION, timeout=0) is not None
+
+
+class TestATrainerAfterARestartOfItsChief:
+    def test_begins_again_when_the_chief_is_in_an_earlier_search(self) -> None:
+        """The chief needs somebody to come to that search's end, and all are further on."""
+        chief, search = chief_with_search()
+        with pytest.raises(TrainerAhead, match="is in search 1, not 2"):
+            chief.search_at(1, "", timeout=0)
+        search.over = True
+        assert chief.search_at(1, "", timeout=0) is None
+
+    def test_begins_again_when_its_search_is_another_one(self) -> None:
+        chief, search = chief_with_search()
+        assert chief.search_at(0, search.id, timeout=0) is search  # type: ignore[comparison-overlap]
+        with pytest.raises(TrainerAhead, match="its search 1 is another one"):
+            chief.search_at(0, "the old id", timeout=0)
+
+    def test_waits_for_a_chief_that_is_on_its_way(self) -> None:
+        chief, search = Chief(PROGRAM), FakeSearch()
+        found: list[Any] = []
+        waiting = threading.Thread(target=lambda: found.append(chief.search_at(0, "", timeout=30)))
+        waiting.start()
+        chief.begin(search, DESCRIPTION)  # type: ignore[arg-type]
+        waiting.join(timeout=10)
+        assert found == [search]
+
+
+def test_the_chief_waits_for_the_end_of_each_search_anew() -> None:
+    chief, _ = chief_with_search()
+    chief.join("w", "s", "host", PROGRAM)
+    chief.read("w", 0)
+    chief.begin(FakeSearch(), DESCRIPTION)  # type: ignore[arg-type]
+    ending = threading.Thread(target=lambda: chief.finish(30))
+    ending.start()
+    assert ending.is_alive()
+    chief.read("w", 1)
+    chief.beat("w")
+    ending.join(timeout=10)
+    assert not ending.is_alive()
 
 
 def test_a_worker_that_searches_once_more_than_the_chief_is_refused() -> None:
@@ -187,6 +228,7 @@ def test_the_chief_stays_until_every_worker_has_read_the_end() -> None:
     chief.read("reads", 0)
     assert ending.is_alive()
     chief.left("leaves", "s", "its program has ended", counted=False)
+    chief.beat("reads")  # whose supervisor learns that this is the end
     ending.join(timeout=10)
     assert not ending.is_alive()
 

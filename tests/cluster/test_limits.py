@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from cluster.errors import LeaseLost
-from cluster.policy import LOSSES_IN_A_ROW, Policy
+from cluster.policy import Policy
 from cluster.search import Answer
 from cluster.state import EventLog
 from tests.cluster.conftest import Clock, finish, make_oracle, open_search, take
@@ -109,7 +109,7 @@ def test_the_users_limit_of_failures_replaces_the_programs(tmp_path: Path) -> No
 
 def test_a_worker_that_loses_trial_after_trial_is_set_aside(tmp_path: Path) -> None:
     with open_search(tmp_path, oracle=make_oracle(trials=9), policy=Policy(max_attempts=99)) as search:
-        for number in range(LOSSES_IN_A_ROW):
+        for number in range(3):
             assert search.set_aside("bad") is None
             take(search, "bad", f"t{number}")
             search.lose_trainer(f"t{number}", "killed")
@@ -121,9 +121,9 @@ def test_a_worker_that_loses_trial_after_trial_is_set_aside(tmp_path: Path) -> N
 
 def test_one_good_trial_makes_up_for_losses(tmp_path: Path) -> None:
     with open_search(tmp_path, oracle=make_oracle(trials=9), policy=Policy(max_attempts=99)) as search:
-        for number in range(2 * LOSSES_IN_A_ROW):
+        for number in range(2 * 3):
             grant = take(search, "w", f"t{number}")
-            if number % LOSSES_IN_A_ROW == 0:
+            if number % 3 == 0:
                 finish(search, grant)
             else:
                 search.lose_trainer(f"t{number}", "killed")

@@ -14,7 +14,16 @@ import pytest
 
 import cluster.errors
 from cluster.chief import Chief, Description
-from cluster.errors import CannotListen, ChiefUnreachable, ClusterError, LeaseLost, Refused, SearchFailed, UsageError
+from cluster.errors import (
+    CannotListen,
+    ChiefUnreachable,
+    ClusterError,
+    LeaseLost,
+    Refused,
+    SearchFailed,
+    TrainerAhead,
+    UsageError,
+)
 from cluster.policy import Policy
 from cluster.program import Identity
 from cluster.rpc import cluster_pb2 as pb
@@ -56,7 +65,7 @@ def wire(tmp_path: Path, owned: None) -> Iterator[Wire]:
 
 
 def test_a_search_over_the_wire(wire: Wire, tmp_path: Path) -> None:
-    assert wire.client.open_search(0, DESCRIPTION) == (str(tmp_path.resolve()), "project")
+    assert wire.client.open_search(0, DESCRIPTION) == (str(tmp_path.resolve()), "project", wire.search.id)
     session = wire.session()
     for number in range(3):
         grant = session.next_trial(5.0)
@@ -72,7 +81,7 @@ def test_a_search_over_the_wire(wire: Wire, tmp_path: Path) -> None:
     assert session.next_trial(5.0) is Answer.OVER
     assert [t.score for t in session.best_trials(2)] == [0.0, 1.0]
     assert [hp.name for hp in session.space().space] == ["x"]
-    state = wire.client.state(0, "w")
+    state = session.state()
     assert state["oracle"]["end_order"] == ["0", "1", "2"]
     assert len(state["trials"]) == 3
 
@@ -138,7 +147,7 @@ def test_another_program_is_refused(wire: Wire) -> None:
 
 
 def test_a_fatal_error_ends_the_search(wire: Wire) -> None:
-    wire.client.abort_search(0, "w", "Traceback\nFatalTypeError: it returned None")
+    wire.session().abort("Traceback\nFatalTypeError: it returned None")
     assert isinstance(wire.search.failure, SearchFailed)
     with pytest.raises(SearchFailed, match="the program raised in the search on w: FatalTypeError"):
         wire.session().next_trial(5.0)
@@ -156,12 +165,22 @@ def test_a_search_that_is_not_there(wire: Wire) -> None:
 
 def test_a_chief_that_has_not_come_to_a_search_is_asked_again(wire: Wire) -> None:
     """It was restarted, and its program is still on the way to where the trainer is."""
+    wire.client.close()
+    wire.chief.searches.clear()
+    client = ChiefClient(wire.address, patience=5.0)
     got: list[Any] = []
-    waiting = threading.Thread(target=lambda: got.append(RemoteSession(wire.client, 1, "w", "t").next_trial(1.0)))
+    waiting = threading.Thread(target=lambda: got.append(RemoteSession(client, 0, "w", "t").next_trial(1.0)))
     waiting.start()
     wire.chief.begin(wire.search, DESCRIPTION)
     waiting.join(timeout=20)
+    client.close()
     assert isinstance(got[0], Grant)
+
+
+def test_a_trainer_in_another_search_than_the_chiefs_begins_again(wire: Wire) -> None:
+    with pytest.raises(TrainerAhead):
+        RemoteSession(wire.client, 0, "w", "t", search_id="that of another run").next_trial(1.0)
+    assert isinstance(RemoteSession(wire.client, 0, "w", "t", search_id=wire.search.id).next_trial(1.0), Grant)
 
 
 def test_a_chief_that_is_gone_is_waited_for_and_then_given_up(tmp_path: Path) -> None:

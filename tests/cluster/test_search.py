@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from cluster.errors import LeaseLost, SearchFailed
+from cluster.errors import DirectoryError, LeaseLost, SearchFailed
 from cluster.policy import Policy
 from cluster.search import Answer, Grant
 from cluster.state import EventLog
@@ -57,7 +57,9 @@ def test_idle_workers_wait_while_a_trial_runs(tmp_path: Path) -> None:
         assert search.next_trial("b", "tb") is Answer.OVER
 
 
-def test_a_waiting_call_gets_the_trial_that_is_lost(tmp_path: Path) -> None:
+def test_a_waiting_call_gets_the_trial_that_is_lost(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """At once: it is told, and does not look again by itself."""
+    monkeypatch.setattr("cluster.search.ASK_AGAIN_SECONDS", 60.0)
     got: list[Any] = []
     with open_search(tmp_path, oracle=make_oracle(trials=1)) as search:
         take(search, "a")
@@ -67,6 +69,13 @@ def test_a_waiting_call_gets_the_trial_that_is_lost(tmp_path: Path) -> None:
         waiting.join(timeout=10)
     assert isinstance(got[0], Grant)
     assert got[0].attempt == 2
+
+
+def test_a_caller_that_has_given_up_takes_nothing_from_its_successor(tmp_path: Path) -> None:
+    with open_search(tmp_path) as search:
+        grant = take(search, "w", "successor")
+        assert search.next_trial("w", "gone", active=lambda: False) is Answer.WAIT
+        search.leases.check(grant.trial.trial_id, grant.attempt)
 
 
 def test_a_caller_that_is_gone_gets_no_trial(tmp_path: Path) -> None:
@@ -81,7 +90,6 @@ def test_a_caller_that_is_gone_gets_no_trial(tmp_path: Path) -> None:
         waiting = threading.Thread(target=ask)
         waiting.start()
         gone.set()
-        search.wake()
         waiting.join(timeout=10)
         assert got == [Answer.WAIT]
         assert [lease.worker for lease in search.leases.open] == ["a"]
@@ -299,6 +307,64 @@ class TestARestartedChief:
             assert search.over
         with open_search(tmp_path, oracle=make_oracle(trials=4)) as search:
             assert not search.over, "a new run, with more trials to do"
+
+    def test_counts_no_loss_of_what_an_earlier_chief_granted(self, tmp_path: Path) -> None:
+        """The whole run was killed, again and again: no trial is to blame."""
+        for attempt in range(1, 5):
+            with open_search(tmp_path, policy=Policy(max_attempts=2), after_crash=attempt > 1) as search:
+                assert take(search, "w", f"trainer {attempt}").attempt == attempt
+        assert [e["counted"] for e in events(tmp_path, "lost")] == [False] * 3
+
+
+def test_a_finished_trial_whose_lease_was_left_open_stays_finished(tmp_path: Path) -> None:
+    """An interruption came between the end of a trial and that of its lease."""
+    with open_search(tmp_path) as search:
+        grant = take(search)
+        search.update_trial("0", grant.attempt, {"score": 2.0}, 0)
+        grant.trial.status = "COMPLETED"
+        search._owned.end(grant.trial)
+        search.lose_worker("w", "the run was stopped", counted=False)
+        assert search.trial("0").status == "COMPLETED"
+        assert search.leases.open == []
+        assert take(search).trial.trial_id == "1"
+
+
+def test_a_full_disk_ends_the_search_with_its_own_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with open_search(tmp_path) as search:
+        finish(search, take(search), 1.0)
+
+        def full(self: Any, event: str, **fields: Any) -> None:
+            raise DirectoryError("events.jsonl cannot be written: No space left on device")
+
+        with monkeypatch.context() as patched:
+            patched.setattr(EventLog, "append", full)
+            assert search.next_trial("w", "t") is Answer.OVER
+            assert isinstance(search.failure, DirectoryError)
+    with open_search(tmp_path) as search:
+        assert search.best_trials(1)[0].score == 1.0
+        assert take(search).trial.trial_id == "1"
+
+
+def test_a_trial_to_blame_is_not_its_workers_fault(tmp_path: Path) -> None:
+    with open_search(tmp_path, policy=Policy(max_attempts=3)) as search:
+        for number in range(3):
+            take(search, "only", f"t{number}")
+            search.lose_trainer(f"t{number}", "killed")
+        assert search.trial("0").status == "FAILED"
+        assert search.set_aside("only") is None
+        finish(search, take(search, "only", "t4"))
+
+
+def test_a_stopped_chief_grants_nothing_more(tmp_path: Path) -> None:
+    got: list[Any] = []
+    with open_search(tmp_path, oracle=make_oracle(trials=1)) as search:
+        take(search, "a")
+        waiting = threading.Thread(target=lambda: got.append(search.next_trial("b", "tb", timeout=1.0)))
+        waiting.start()
+        search.give_back("the chief was stopped")
+        waiting.join(timeout=10)
+        assert got == [Answer.WAIT]
+        assert search.state()["oracle"]["ongoing_trials"] == {}
 
 
 def test_a_stopped_chief_gives_every_trial_back(tmp_path: Path) -> None:
