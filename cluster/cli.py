@@ -149,7 +149,7 @@ def run(
         recycle = {"recycle_after": recycle_after, "recycle_gb": recycle_gb}
         _configure_logging()
         with _interruptible():
-            chief_options = {x: y for x, y in asdict(policy).items() if x != "stock_lease_seconds"}
+            chief_options = {x: y for x, y in asdict(policy).items() if x in context.params}
             options = _flags(chief_options) + (["--fresh"] if fresh else [])
             raise typer.Exit(launch.run(program, workers, options, _flags(recycle)))
     from cluster.roles import LocalRole

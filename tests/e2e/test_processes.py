@@ -71,6 +71,61 @@ def test_two_searches_in_a_row(tmp_path: Path, options: list[str]) -> None:
     assert len(set(results)) == 1
 
 
+@pytest.mark.parametrize("options", [[], ["--workers", "2"]], ids=["local", "workers"])
+def test_a_program_that_does_odd_things(tmp_path: Path, options: list[str]) -> None:
+    """Pools of threads and processes, a search within a trial, a score that is no number, work after the search."""
+    done = cluster(tmp_path, "run", *options, str(PROGRAMS / "odd_things.py"))
+    assert done.returncode == 0, done.stdout
+    statuses = {k: t["status"] for k, t in trials(tmp_path / "results" / "odd").items()}
+    assert statuses == {"0": "FAILED", "1": "COMPLETED", "2": "COMPLETED", "3": "COMPLETED"}
+    assert done.stdout.count("after the search: 32") == (3 if options else 1), "a worker may finish alone"
+    assert "report could not be written" not in done.stdout
+
+
+def test_a_trial_that_kills_its_worker_fails_and_the_search_goes_on(tmp_path: Path) -> None:
+    text = BASE.format(body="import os; x = trial.hyperparameters['x']; x > 6 and os.kill(os.getpid(), 9); return x")
+    space = "space = keras_tuner.HyperParameters(); space.Int('x', 0, 9)\noracle ="
+    text = text.replace("oracle =", space, 1).replace("seed=1", "seed=4, hyperparameters=space")
+    (tmp_path / "program.py").write_text(text)
+    done = cluster(tmp_path, "run", "--workers", "1", "program.py")
+    assert done.returncode == 0, done.stdout
+    found = trials(tmp_path / "results" / "p")
+    assert len(found) == 5
+    for trial in found.values():
+        deadly = trial["hyperparameters"]["values"]["x"] > 6
+        assert trial["status"] == ("FAILED" if deadly else "COMPLETED")
+        assert ("lost 3 workers" in (trial["message"] or "")) == deadly
+    assert {t["status"] for t in found.values()} == {"FAILED", "COMPLETED"}, "the seed gives both kinds"
+
+
+def test_the_run_goes_on_when_its_reader_has_gone(tmp_path: Path) -> None:
+    words = [
+        sys.executable,
+        "-m",
+        "cluster",
+        "run",
+        "--workers",
+        "1",
+        str(PROGRAMS / "sleep_trials.py"),
+        "--seconds",
+        "0",
+    ]
+    run = subprocess.Popen(words, cwd=tmp_path, env=ENVIRONMENT, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
+    assert run.stdout is not None
+    run.stdout.readline()
+    run.stdout.close()
+    run.wait(timeout=60)
+    check_completed(tmp_path / "results" / "sleep", 8)
+
+
+def test_a_worker_that_leaves_in_the_middle_ends_the_run(tmp_path: Path) -> None:
+    """With 0, as if all were well: nobody is left to run the rest."""
+    (tmp_path / "program.py").write_text(BASE.format(body="raise SystemExit(0)"))
+    done = cluster(tmp_path, "run", "--workers", "2", "program.py")
+    assert done.returncode == 3, done.stdout
+    assert "every worker has left before the search had come to its end" in done.stdout
+
+
 def test_local_and_cluster_propose_the_same_trials(tmp_path: Path) -> None:
     values = []
     for name, options in {"local": [], "one worker": ["--workers", "1"]}.items():
