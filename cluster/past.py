@@ -14,6 +14,8 @@ class Past:
 
     Attributes:
         attempts: The last attempt granted, by trial.
+        ended: The attempt that its worker was the last to end, by trial.
+        ends: How often each trial has ended, to be run again or not.
         losses: How often each trial has lost its worker.
         held: The worker and trainer of each trial that was running at the last event, and when it was granted.
         search: The id of the last search; empty, if it had none.
@@ -22,6 +24,8 @@ class Past:
     """
 
     attempts: dict[str, int]
+    ended: dict[str, int]
+    ends: Counter[str]
     losses: Counter[str]
     held: dict[str, tuple[str, str, float]]
     over: bool = False
@@ -31,7 +35,7 @@ class Past:
     @classmethod
     def read(cls, events: EventLog) -> Past:
         """Reads the log from its beginning."""
-        past = cls({}, Counter(), {})
+        past = cls({}, {}, Counter(), Counter(), {})
         before = 0.0
         for event in events.read():
             kind, trial = event["event"], event.get("trial", "")
@@ -46,5 +50,9 @@ class Past:
             elif kind in ("end", "lost"):
                 past.held.pop(trial, None)
                 past.losses[trial] += bool(event.get("counted"))
+                if kind == "end":
+                    if not event.get("by_chief"):
+                        past.ended[trial] = int(event["attempt"])
+                    past.ends[trial] += 1
             past.over = kind == "over" or (past.over and kind not in ("grant", "end", "lost"))
         return past

@@ -92,7 +92,11 @@ class Search:
         self._losses = past.losses
         self.leases = LeaseTable(clock, policy.lease_seconds, past.attempts)
         for trial_id, trial in oracle.oracle.trials.items():
-            if trial.status in FINISHED:
+            oracle.has_run(trial_id, past.ends[trial_id])
+            if trial.status in FINISHED and trial_id in past.held:
+                self._note_end(trial, past.attempts[trial_id], past.held[trial_id][0])  # the crash came before it
+                past.ended[trial_id] = past.attempts[trial_id]
+            if trial_id in past.ended and past.ended[trial_id] == past.attempts[trial_id]:
                 self.leases.remember_end(trial_id)
             elif after_crash and trial_id in past.held:
                 worker, trainer, granted = past.held[trial_id]
@@ -198,23 +202,17 @@ class Search:
                 return
             lease = self.leases.check(trial.trial_id, attempt)
             try:
+                # In this order: the trial's file, the event, the oracle's file. A crash between any two is mended when
+                # the project is opened again, and a repeat of this call is then known as one.
                 kept = self._owned.end(trial)
+                self.leases.end(trial.trial_id, attempt)
+                seconds = self._clock() - self._began.pop(trial.trial_id, self._clock())
+                self._note_end(kept, attempt, lease.worker, seconds=round(seconds, 3))
                 self._owned.save()
             except Exception as error:
                 self.fail(error)
                 raise
-            self.leases.end(trial.trial_id, attempt)
             resume.forget(self.directory / f"trial_{trial.trial_id}")
-            seconds = self._clock() - self._began.pop(trial.trial_id, self._clock())
-            self._events.append(
-                "end",
-                trial=trial.trial_id,
-                attempt=attempt,
-                worker=lease.worker,
-                status=kept.status,
-                score=None if kept.score is None else float(kept.score),
-                seconds=round(seconds, 3),
-            )
             self._losses_in_a_row.pop(lease.worker, None)
             self._keep_checkpoints()
             self._tell_end(kept, lease.worker, seconds)
@@ -390,6 +388,12 @@ class Search:
         self._dry_until = self._clock() + ASK_AGAIN_SECONDS
         return None
 
+    def _note_end(self, trial: Any, attempt: int, worker: str, **more: Any) -> None:
+        score = None if trial.score is None else float(trial.score)
+        self._events.append(
+            "end", trial=trial.trial_id, attempt=attempt, worker=worker, status=trial.status, score=score, **more
+        )
+
     def _lose(self, lease: Lease, reason: str, *, counted: bool = True) -> None:
         trial_id = lease.trial_id
         self.leases.drop(trial_id)
@@ -414,9 +418,7 @@ class Search:
             trial.status = "FAILED"
             trial.message = f"The trial lost {self._losses[trial_id]} workers. The last: {reason}"
             self._owned.end(trial)
-            self._events.append(
-                "end", trial=trial_id, attempt=lease.attempt, worker=lease.worker, status="FAILED", score=None
-            )
+            self._note_end(trial, lease.attempt, lease.worker, by_chief=True)
             self._count_failures(trial)
         self._owned.save()
         self._note_change()

@@ -39,6 +39,10 @@ EXPECTED = {
     "tuners.hyperband.Hyperband._build_hypermodel": ["self", "hp"],
     "distribute.utils.has_chief_oracle": [],
     "distribute.utils.is_chief_oracle": [],
+    "tuners.hyperband.HyperbandOracle.populate_space": ["self", "trial_id"],
+    "tuners.hyperband.HyperbandOracle._remove_completed_brackets": ["self"],
+    "tuners.hyperband.HyperbandOracle._get_size": ["self", "bracket_num", "round_num"],
+    "tuners.hyperband.HyperbandOracle._get_epochs": ["self", "bracket_num", "round_num"],
     "tuners.gridsearch.GridSearchOracle.populate_space": ["self", "trial_id"],
     "tuners.gridsearch.LinkedList.insert": ["self", "data", "data_pre"],
 }

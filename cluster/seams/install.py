@@ -19,6 +19,7 @@ from types import ModuleType
 from typing import Any, Protocol
 
 from cluster import state
+from cluster.seams import hyperband as promotion
 from cluster.seams import reload, trial
 from cluster.seams.check import check
 
@@ -124,6 +125,16 @@ def _install(role: Role, undo: contextlib.ExitStack) -> None:
         trial.build_and_fit_model(keras_tuner_module.Tuner._build_and_fit_model),
     )
     replace(hyperband.Hyperband, "_build_hypermodel", trial.promoted_model(hyperband.Hyperband._build_hypermodel))
+    replace(
+        hyperband.HyperbandOracle,
+        "populate_space",
+        promotion.populate_space(hyperband.HyperbandOracle.populate_space),
+    )
+    replace(
+        hyperband.HyperbandOracle,
+        "_remove_completed_brackets",
+        promotion.remove_completed_brackets(hyperband.HyperbandOracle._remove_completed_brackets),
+    )
     tuner = base_tuner.BaseTuner
     replace(tuner, "__init__", _init(role, tuner.__init__))
     replace(tuner, "search", _search(role, tuner.search))

@@ -206,13 +206,16 @@ def test_h02_an_exception_in_an_oracle_holds_no_lock(tmp_path: Path) -> None:
     with ours(tmp_path, oracle=oracle) as search, served(search, address), connected(address) as client:
         grant = take(search, "busy")
         oracle.populate_space = broken
-        for worker in "ab":
-            with pytest.raises(SearchFailed, match="the oracle's own words"):
-                RemoteSession(client, 0, worker, worker).next_trial(5.0)
+        asking, got = in_thread(lambda: search.next_trial("a", "a"))
+        asking.join(timeout=5)
+        assert got == [Answer.OVER]
         assert isinstance(search.failure, ZeroDivisionError)
         ending, _ = in_thread(lambda: finish(search, grant))
         ending.join(timeout=5)
+        assert not ending.is_alive()
         assert search.trial("0").status == "COMPLETED", "what ran meanwhile is kept"
+        with pytest.raises(SearchFailed, match="the oracle's own words"):
+            RemoteSession(client, 0, "b", "b").next_trial(5.0)
 
 
 def test_h03_a_dead_workers_trial_runs_again(tmp_path: Path) -> None:
@@ -507,16 +510,19 @@ def test_h16_reads_after_the_search_need_no_chief(tmp_path: Path, monkeypatch: p
         oracle_client.OracleClient(make_oracle()).get_best_trials(1)
     assert time.monotonic() - at >= 0.3, "a stock client waits for all of it, though nobody is there"
 
+    monkeypatch.setattr("cluster.chief.TOLD_SECONDS", 0.0)
     address = f"unix:{tmp_path}/chief.sock"
     with contextlib.ExitStack() as stack:
         with seams.installed(OwnerRole()):
             search = stack.enter_context(open_search(tmp_path))
+        stack.enter_context(hold_project(tmp_path / "project"))
         client = stack.enter_context(connected(address, patience=0.3))
         stack.enter_context(seams.installed(WorkerRole(client, "w", "t")))
         tuner = scoring_tuner(tmp_path / "elsewhere", iter([3.0, 1.0, 2.0]))
         with served(search, address, describe(tuner)) as chief:
             chief.join("w", "s", "h", PROGRAM)
             leaving, _ = in_thread(lambda: chief.finish(30.0))
+            leaving.join(timeout=0.2)
             assert leaving.is_alive(), "the chief stays until the worker has read the end"
             tuner.search()
             leaving.join(timeout=10)
@@ -526,7 +532,7 @@ def test_h16_reads_after_the_search_need_no_chief(tmp_path: Path, monkeypatch: p
         tuner.results_summary()
         # What does need the chief gives up within the user's patience.
         with pytest.raises(ChiefUnreachable):
-            client.state(0, "w")
+            RemoteSession(client, 0, "w", "t").state()
 
 
 def test_h17_two_chiefs_share_neither_a_port_nor_a_project(tmp_path: Path) -> None:
@@ -554,6 +560,7 @@ def test_h20_a_trainer_makes_room_before_its_memory_is_full(tmp_path: Path) -> N
     with contextlib.ExitStack() as stack:
         with seams.installed(OwnerRole()):
             search = stack.enter_context(open_search(tmp_path, oracle=make_oracle(trials=4)))
+        stack.enter_context(hold_project(tmp_path / "project"))
         client = stack.enter_context(connected(address))
         chief = stack.enter_context(served(search, address))
 
@@ -676,6 +683,8 @@ def test_h25_the_chief_leaves_when_the_last_trial_has_ended(tmp_path: Path, monk
         grant = take(search)
         chief, got = in_thread(lambda: search.wait(30.0))
         finish(search, grant)
+        chief.join(timeout=0.2)
+        assert got == [], "the worker may be given another"
         assert search.next_trial("w", "t") is Answer.OVER
         chief.join(timeout=1.0)
         assert got == [True]

@@ -22,7 +22,7 @@ ORDER = [
     ["trainer_process"],
     ["program", "leash", "seams"],
     ["seams.install"],
-    ["seams.trial", "seams.reload", "seams.oracle", "seams.stock", "seams.check"],
+    ["seams.trial", "seams.reload", "seams.oracle", "seams.hyperband", "seams.stock", "seams.check"],
     ["resume", "leases", "past"],
     ["state", "policy", "notices"],
     ["errors"],

@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 MEGABYTES = 16
+FILES = 2000
 
 
 class Disk:
@@ -22,16 +23,23 @@ class Disk:
     def __init__(self, place: Path) -> None:
         self.full = False
         self._ballast = place / "ballast"
+        self._files = place / "files"
 
-    def fill(self) -> None:
-        """Leaves not one free block."""
+    def fill(self, *, files: bool) -> None:
+        """Leaves not one free block; with `files`, no room for one more file either."""
         self.full = True
         with self._ballast.open("ab", buffering=0) as file, contextlib.suppress(OSError):
             while True:
                 file.write(bytes(1 << 12))
+        if files:
+            with contextlib.suppress(OSError):
+                self._files.mkdir()
+                for number in range(FILES):
+                    (self._files / str(number)).touch()
 
     def free(self) -> None:
         """Gives the space back."""
+        shutil.rmtree(self._files, ignore_errors=True)
         self._ballast.unlink(missing_ok=True)
         self.full = False
 
@@ -43,7 +51,7 @@ def own_disk(place: Path) -> Iterator[Disk | None]:
     What is on it at the end is in a plain directory of the same name afterwards.
     """
     place.mkdir()
-    command = ["mount", "-t", "tmpfs", "-o", f"size={MEGABYTES}m", "tmpfs", str(place)]
+    command = ["mount", "-t", "tmpfs", "-o", f"size={MEGABYTES}m,nr_inodes={FILES}", "tmpfs", str(place)]
     try:
         mounted = os.getuid() == 0 and subprocess.run(command, capture_output=True, timeout=10).returncode == 0
     except (OSError, subprocess.TimeoutExpired):

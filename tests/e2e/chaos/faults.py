@@ -134,7 +134,7 @@ class Faults:
         self._fills += 1
         self._free_after = seconds
         self.chief_down.append(time.time())
-        self.disk.fill()
+        self.disk.fill(files=self._fills % 2 == 0)
         fill = self._fills
 
         def free() -> None:

@@ -9,8 +9,6 @@ from tests.e2e.chaos.drive import Outcome
 from tests.e2e.chaos.faults import Kill
 from tests.e2e.chaos.journal import Event
 
-ALONE_SECONDS = 12.0  # a chief that was killed is back after this, with Keras loaded
-
 
 def table(outcome: Outcome) -> str:
     """What was done and what came of it, a line each."""
@@ -44,7 +42,8 @@ def times(outcome: Outcome) -> tuple[list[float], list[float]]:
         grant = _next(outcome.events, kill, "grant")
         if lost is None or grant is None or lost["worker"] != kill.worker:
             continue  # its end had arrived
-        if any(kill.time - ALONE_SECONDS < down < grant["time"] for down in outcome.chief_down):
+        began = [x["time"] for x in outcome.events if x["event"] == "search_begin" and x["time"] < kill.time]
+        if any(began[-1] < down < grant["time"] for down in outcome.chief_down):
             continue
         noticed.append(lost["time"] - kill.time)
         again.append(grant["time"] - kill.time)

@@ -106,12 +106,13 @@ class Process:
             start_new_session=True,  # a Ctrl-C at the terminal is the driver's
         )
         self.pid = self._popen.pid
-        threading.Thread(target=self._follow, name=f"output of {name}", daemon=True).start()
+        self._thread = threading.Thread(target=self._follow, name=f"output of {name}", daemon=True)
+        self._thread.start()
 
     def _follow(self) -> None:
         assert self._popen.stdout is not None
-        with self.log.open("a") as log:
-            for line in self._popen.stdout:
+        with self._popen.stdout as output, self.log.open("a") as log:
+            for line in output:
                 log.write(line)
                 log.flush()
                 self.family.happenings.put(Line(self, line.rstrip()))
@@ -121,6 +122,10 @@ class Process:
         """SIGKILL."""
         self.was_killed = True
         self.family.send(self.pid, signal.SIGKILL)
+
+    def wait(self) -> None:
+        """Returns when it has ended and its output has been read."""
+        self._thread.join()
 
     def trainer(self) -> int | None:
         """The id of its trainer, or None where there is none at this moment."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import socket
 import threading
+from collections.abc import Callable
 
 
 class Proxy:
@@ -24,7 +25,8 @@ class Proxy:
         self._ended = False
         self._lock = threading.Lock()
         self._sockets: set[socket.socket] = set()
-        threading.Thread(target=self._accept, name="proxy", daemon=True).start()
+        self._threads: list[threading.Thread] = []
+        self._start(self._accept)
 
     def cut(self) -> None:
         """Closes every connection, and new ones as they come, until `heal`."""
@@ -49,6 +51,13 @@ class Proxy:
             self._listener.shutdown(socket.SHUT_RDWR)
         self._listener.close()
         self._close_all()
+        for thread in self._threads:
+            thread.join()
+
+    def _start(self, action: Callable[..., None], *ends: socket.socket) -> None:
+        thread = threading.Thread(target=action, args=ends, name="proxy", daemon=True)
+        self._threads.append(thread)
+        thread.start()
 
     def _accept(self) -> None:
         while not self._ended:
@@ -56,7 +65,7 @@ class Proxy:
                 near, _ = self._listener.accept()
             except OSError:
                 return
-            threading.Thread(target=self._connect, args=(near,), name="proxy connection", daemon=True).start()
+            self._start(self._connect, near)
 
     def _connect(self, near: socket.socket) -> None:
         self._open.wait()
@@ -69,7 +78,9 @@ class Proxy:
             return
         with self._lock:
             self._sockets |= {near, far}
-        threading.Thread(target=self._pass, args=(near, far), name="proxy up", daemon=True).start()
+        if self._refusing:  # since a moment ago
+            self._close_all()
+        self._start(self._pass, near, far)
         self._pass(far, near)
 
     def _pass(self, source: socket.socket, sink: socket.socket) -> None:

@@ -49,6 +49,22 @@ def trials(project: Path, undisturbed: list[Any]) -> list[str]:
     return wrong
 
 
+def read(reader: str, known: list[Any], undisturbed: list[Any]) -> list[str]:
+    """What a process knows after the search: every trial with its score and values, the best first."""
+    wrong = []
+    scores = [score for _, score, _ in known]
+    if scores != sorted(scores):
+        wrong.append(f"{reader} has the trials in another order than that of their scores")
+    # Which of two equal scores is the better is not said.
+    ours, theirs = ({trial_id: [score, values] for trial_id, score, values in x} for x in (known, undisturbed))
+    wrong += [
+        f"{reader} knows trial {x} as {ours.get(x)}, and not {theirs.get(x)}"
+        for x in sorted(ours | theirs)
+        if ours.get(x) != theirs.get(x)
+    ]
+    return wrong
+
+
 def events(log: list[Event], undisturbed: list[Any], *, in_order: bool) -> list[str]:
     """The event log: grants, losses and ends of each trial follow on each other.
 
