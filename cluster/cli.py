@@ -213,12 +213,13 @@ def chief(
     with _interruptible():
         try:
             code = run_under(program, role)
-            role.finish("ended" if code == 0 else f"ended with exit code {code}")
             if code == 0:
                 here.finish(linger_seconds)
             else:
                 here.leave(f"the chief's program ended with exit code {code}", code)
                 here.dismiss(5.0)
+            # Not before: a chief killed while it waits for its workers is started again, and must not overwrite.
+            role.finish("ended" if code == 0 else f"ended with exit code {code}")
         except ClusterError as error:
             role.finish("failed")
             here.leave(str(error), error.exit_code)

@@ -100,6 +100,7 @@ def _install(role: Role, undo: contextlib.ExitStack) -> None:
     from keras_tuner.src.distribute import utils as distribute
     from keras_tuner.src.engine import base_tuner, oracle, tuner_utils
     from keras_tuner.src.engine import tuner as keras_tuner_module
+    from keras_tuner.src.tuners import bayesian as bayesian_module
     from keras_tuner.src.tuners import gridsearch, hyperband
 
     check(importlib.metadata.version("keras-tuner"), keras_tuner.src)
@@ -141,6 +142,9 @@ def _install(role: Role, undo: contextlib.ExitStack) -> None:
     if role.owns_files:
         replace(oracle.Oracle, "reload", reload.reloading(oracle.Oracle.reload))
         grid = gridsearch.GridSearchOracle
+        bayesian = bayesian_module.BayesianOptimizationOracle
+        replace(bayesian, "get_state", reload.bayesian_get_state(bayesian.get_state))
+        replace(bayesian, "set_state", reload.bayesian_set_state(bayesian.set_state))
         replace(grid, "get_state", reload.grid_get_state(grid.get_state))
         replace(grid, "set_state", reload.grid_set_state(grid.set_state, gridsearch.LinkedList))
     else:

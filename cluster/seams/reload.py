@@ -67,6 +67,8 @@ def _reconcile(oracle: Any) -> None:
     for trial_id in [x for x in oracle.trials if x not in oracle.start_order]:
         log.warning("trial %s was saved by a crash that the oracle did not survive: its id is used again", trial_id)
         del oracle.trials[trial_id]
+    # Files come in any order; sums over trials, and so proposals, depend on it in their last digits.
+    oracle.trials = {x: oracle.trials[x] for x in oracle.start_order if x in oracle.trials}
     queue = oracle._retry_queue
     for trial_id, trial in oracle.trials.items():
         if trial.status in FINISHED:
@@ -114,5 +116,26 @@ def grid_set_state(original: Callable[[Any, dict[str, Any]], None], linked_list:
         for trial_id in ids:
             self._ordered_ids.insert(trial_id)
         self._populate_next = list(following)
+
+    return set_state
+
+
+def bayesian_get_state(original: Callable[[Any], dict[str, Any]]) -> Callable[[Any], dict[str, Any]]:
+    """`BayesianOptimizationOracle.get_state` with its random numbers: a restart proposes what would have come."""
+
+    def get_state(self: Any) -> dict[str, Any]:
+        name, keys, *rest = self._random_state.get_state()
+        return {**original(self), "random_state": [name, keys.tolist(), *rest]}
+
+    return get_state
+
+
+def bayesian_set_state(original: Callable[[Any, dict[str, Any]], None]) -> Callable[[Any, dict[str, Any]], None]:
+    """`BayesianOptimizationOracle.set_state`, from what `bayesian_get_state` or stock KerasTuner saved."""
+
+    def set_state(self: Any, saved: dict[str, Any]) -> None:
+        original(self, saved)
+        if "random_state" in saved:
+            self._random_state.set_state(tuple(saved["random_state"]))
 
     return set_state

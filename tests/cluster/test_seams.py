@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib.metadata
 import json
 import os
@@ -123,6 +124,36 @@ def test_grid_search_goes_on_after_every_trial(tmp_path: Path) -> None:
         with open_search(tmp_path, oracle=make_oracle("GridSearchOracle", trials=None)) as search:
             finish(search, take(search))
     assert seen == list(range(10))
+
+
+@pytest.mark.usefixtures("owned")
+@pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
+def test_bayesian_optimisation_goes_on_with_the_same_proposals(tmp_path: Path) -> None:
+    """The chief restarts before each trial of the second run; the model's random numbers go on where they were."""
+
+    def oracle() -> Any:
+        import keras_tuner
+
+        space = keras_tuner.HyperParameters()
+        space.Float("x", 0.0, 1.0)
+        space.Float("y", 0.0, 1.0)
+        return make_oracle("BayesianOptimizationOracle", trials=7, hyperparameters=space, num_initial_points=3)
+
+    def proposals(directory: Path, restarts: bool) -> list[dict[str, float]]:
+        with contextlib.ExitStack() as stack:
+            search = stack.enter_context(open_search(directory, oracle=oracle()))
+            found = []
+            while (answer := search.next_trial("w", "t")) is not Answer.OVER:
+                values = dict(answer.trial.hyperparameters.values)  # type: ignore[union-attr]
+                found.append(values)
+                finish(search, answer, (values["x"] - 0.3) ** 2 + values["y"])  # type: ignore[arg-type]
+                if restarts:
+                    search = stack.enter_context(open_search(directory, oracle=oracle()))
+            return found
+
+    undisturbed = proposals(tmp_path / "a", restarts=False)
+    assert len(undisturbed) == 7
+    assert proposals(tmp_path / "b", restarts=True) == undisturbed
 
 
 @pytest.mark.usefixtures("owned")

@@ -32,7 +32,7 @@ def test_one_worker_is_proposed_the_same_trials_in_spite_of_faults(tmp_path: Pat
 
 def test_a_chief_that_is_killed_after_the_last_end_keeps_everything(tmp_path: Path) -> None:
     """It waits for a worker that is stopped; the program would overwrite the results of a run that has ended."""
-    stop = Fault(Kind.STOP, slot=1, after=4, delay=0.0, length=15.0)
+    stop = Fault(Kind.STOP, slot=1, after=4, delay=0.0, length=9.0)
     kill = Fault(Kind.CHIEF, slot=0, after=6, delay=0.7, length=0.0)
-    options = Options(seed=0, faults=2, limit=150.0, workers=2, trials=6, seconds=0.6, patience=15.0, disk=False)
+    options = Options(seed=0, faults=2, limit=150.0, workers=2, trials=6, seconds=0.6, patience=8.0, disk=False)
     check(replace(options, plan=(stop, kill)), tmp_path)
