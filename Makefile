@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: help demo test check e2e bench proto lock clean
+.PHONY: help demo test check e2e bench chaos proto lock clean
 
 help:
 	@echo "make demo    a chief and two workers tune fashion/ on a small sample"
@@ -12,6 +12,7 @@ help:
 	@echo "make check   format, lint, types"
 	@echo "make e2e     the tests in real containers (needs a Docker Engine with Compose v2)"
 	@echo "make bench   the benchmarks"
+	@echo "make chaos   a search under KILLS=100 faults"
 
 $(READY): pyproject.toml requirements.lock
 	@$(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))' || \
@@ -41,6 +42,11 @@ e2e: $(READY)
 
 bench: $(READY)
 	$(BIN)/python -m tests.bench
+
+KILLS ?= 100
+SEED ?= 1
+chaos: $(READY)
+	$(BIN)/python -m tests.e2e.chaos --kills $(KILLS) --seed $(SEED)
 
 proto: $(READY)
 	$(BIN)/python -m grpc_tools.protoc -I. --python_out=. --grpc_python_out=. --pyi_out=. cluster/rpc/cluster.proto

@@ -625,6 +625,45 @@ def test_h23_a_promotion_keeps_the_optimizers_state(tmp_path: Path) -> None:
         assert steps_after_promotion() == 4
 
 
+def test_h23_failed_trials_leave_no_round_short(tmp_path: Path) -> None:
+    """Two of the first four trials fail, and two of four are to be promoted."""
+    options = {"max_epochs": 4, "factor": 2}
+    statuses = ["COMPLETED", "FAILED"] * 2 + ["COMPLETED"] * 3
+    stock = stock_oracle(tmp_path, "HyperbandOracle", **options)
+    rounds = []
+    for status in statuses:
+        trial = stock.create_trial("w")
+        rounds.append(trial.hyperparameters.values["tuner/round"])
+        stock_end(stock, trial, status=status)
+    assert rounds == [0, 0, 0, 0, 0, 0, 0], "it goes on with the next bracket"
+
+    with ours(tmp_path, oracle=make_oracle("HyperbandOracle", **options)) as search:
+        rounds = []
+        for status in statuses:
+            grant = take(search)
+            rounds.append(grant.trial.hyperparameters.values["tuner/round"])
+            finish(search, grant, status=status)
+    assert rounds == [0, 0, 0, 0, 1, 1, 2]
+
+
+def test_h23_a_promoted_trial_bears_its_own_brackets_number(tmp_path: Path) -> None:
+    """The four of bracket 2 still run when a fifth worker comes, and begins bracket 1."""
+    options = {"max_epochs": 4, "factor": 2}
+    bracket = "tuner/bracket"
+    stock = stock_oracle(tmp_path, "HyperbandOracle", **options)
+    trials = [stock.create_trial(f"w{number}") for number in range(5)]
+    assert [trial.hyperparameters.values[bracket] for trial in trials] == [2, 2, 2, 2, 1]
+    for trial in trials[:4]:
+        stock_end(stock, trial)
+    assert stock.create_trial("w0").hyperparameters.values[bracket] == 1
+
+    with ours(tmp_path, oracle=make_oracle("HyperbandOracle", **options)) as search:
+        for grant in [take(search, f"w{number}") for number in range(5)][:4]:
+            finish(search, grant)
+        values = take(search, "w0").trial.hyperparameters.values
+        assert (values[bracket], values["tuner/round"]) == (2, 1)
+
+
 # --- waiting
 
 
