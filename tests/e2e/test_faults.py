@@ -174,3 +174,15 @@ def test_a_stopped_worker_comes_back_too_late(start: Callable[..., Running], tmp
     assert codes == [0, 0]
     assert chief.end() == 0, chief.output
     check_completed(tmp_path / "results" / "slow", 1)
+
+
+def test_a_local_run_that_is_killed_goes_on_at_its_next_epoch(start: Callable[..., Running], tmp_path: Path) -> None:
+    first = start("run", SLOW)
+    first.read_until("epoch 3")
+    first.process.kill()
+    first.end()
+    second = cluster(tmp_path, "run", SLOW)
+    assert second.returncode == 0, second.stdout
+    assert epochs_of(second.stdout) == [3, 4, 5]
+    assert "epoch 3 at step 12" in second.stdout
+    check_completed(tmp_path / "results" / "slow", 1)
