@@ -42,6 +42,8 @@ class Past:
             if kind != "search_begin":
                 past.seconds += max(0.0, event["time"] - before)
             else:
+                if event.get("search", "") != past.search:
+                    past.held.clear()  # it has begun anew, and given all of it back
                 past.search = event.get("search", "")
             before = event["time"]
             if kind == "grant":

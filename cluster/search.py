@@ -186,7 +186,7 @@ class Search:
         self.leases.check(trial_id, attempt)
         overdue = self._policy.overdue(now - self._began.get(trial_id, now), 0.0)
         if overdue is not None:
-            with self._changed:
+            with self._changed, self._failing_with_the_disk():
                 self._lose(self.leases.check(trial_id, attempt), overdue)
             raise LeaseLost(f"attempt {attempt} at trial {trial_id} is over: {overdue}")
         self._heard[trial_id] = now
@@ -333,6 +333,9 @@ class Search:
     def close(self) -> None:
         """Gives the oracle back and closes the log; what the program reads next, it reads from its own oracle."""
         with self._changed:
+            self._closing = self._closing or "the search is closed"
+            for lease in self.leases.open:
+                self.leases.drop(lease.trial_id)  # whoever comes too late is refused, and its trial runs again
             self._owned.release()
             self._events.close()
 

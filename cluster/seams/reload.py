@@ -79,6 +79,8 @@ def _reconcile(oracle: Any) -> None:
                 if hasattr(oracle, "_populate_next"):
                     oracle._populate_next.append(trial_id)
         else:
+            if trial_id in oracle.end_order:  # its file was damaged: it ends once more
+                oracle.end_order.remove(trial_id)
             if trial_id not in queue:
                 queue.append(trial_id)
             trial.status = "INVALID"

@@ -1,80 +1,176 @@
-"""Hyperband with trials that fail, and its proposals where none does."""
+"""Hyperband with trials that fail, and without: beside stock KerasTuner's."""
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Callable
+import json
+import random
 from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from cluster import seams
-from tests.cluster.conftest import OwnerRole, make_oracle, make_tuner
+from cluster.policy import Policy
+from cluster.search import Answer, Grant
+from tests.cluster.conftest import OwnerRole, finish, open_search
 
-OPTIONS: dict[str, Any] = {"max_epochs": 9, "factor": 3}
+
+def stock_methods() -> Any:
+    """A HyperbandOracle whose methods stay KerasTuner's own when the seams go in."""
+    from keras_tuner.oracles import HyperbandOracle
+
+    names = ("populate_space", "_remove_completed_brackets")
+    return type("HyperbandOracle", (HyperbandOracle,), {name: getattr(HyperbandOracle, name) for name in names})
 
 
-def run(directory: Path, fails: Callable[[int], bool] = lambda number: False, **options: Any) -> Any:
-    """Runs a search with one worker; returns its oracle."""
+def hyperband(kind: Any = None, **options: Any) -> Any:
+    """An oracle over a space that has no end; `x` is its own score, the smallest the best."""
     import keras_tuner
 
     space = keras_tuner.HyperParameters()
     space.Float("x", 0.0, 1.0)
-    oracle = make_oracle("HyperbandOracle", **{**OPTIONS, "hyperparameters": space, **options})
-    oracle.max_consecutive_failed_trials = 10**6
-    make_tuner(directory, oracle)
-    oracle.verbose = 0
-    for number in range(500):
-        trial = oracle.create_trial("w")
-        if trial.status == "STOPPED":
-            return oracle
-        assert trial.status == "RUNNING", "one worker never has to wait"
-        trial.status = "FAILED" if fails(number) else "COMPLETED"
-        if trial.status == "COMPLETED":
-            oracle.update_trial(trial.trial_id, {"score": trial.hyperparameters["x"]})
-        oracle.end_trial(trial)
-    raise AssertionError("the search does not end")
+    return (kind or keras_tuner.oracles.HyperbandOracle)(
+        **{
+            "objective": keras_tuner.Objective("score", "min"),
+            "hyperparameters": space,
+            "max_epochs": 9,
+            "factor": 3,
+            "seed": 4,
+            **options,
+        }
+    )
 
 
-def values(oracle: Any) -> list[dict[str, Any]]:
-    return [oracle.trials[x].hyperparameters.values for x in oracle.start_order]
+def rounds_of(trials: list[Any]) -> dict[tuple[int, int], list[Any]]:
+    """The trials of each (bracket, round)."""
+    found: dict[tuple[int, int], list[Any]] = {}
+    for trial in trials:
+        values = trial.hyperparameters.values
+        found.setdefault((values["tuner/bracket"], values["tuner/round"]), []).append(trial)
+    return found
 
 
-def rounds(oracle: Any) -> Counter[tuple[int, int]]:
-    """How many trials each (bracket, round) had."""
-    return Counter((v["tuner/bracket"], v["tuner/round"]) for v in values(oracle))
+def run(directory: Path, oracle: Any, failing: Any, workers: int = 1, seed: int = 0) -> list[Any]:
+    """Runs a search to its end with workers that come to theirs in any order; returns its trials."""
+    dice = random.Random(seed)
+    with seams.installed(OwnerRole()), open_search(directory, oracle=oracle, policy=Policy(max_failures=999)) as search:
+        running: dict[str, Grant] = {}
+        for _ in range(10_000):
+            worker = f"w{dice.randrange(workers)}"
+            if worker in running:
+                grant = running.pop(worker)
+                finish(search, grant, status="FAILED" if failing(grant.trial) else "COMPLETED")
+                continue
+            answer = search.next_trial(worker, worker)
+            if answer is Answer.OVER:
+                assert not running
+                return list(oracle.trials.values())
+            if isinstance(answer, Grant):
+                running[worker] = answer
+            else:
+                assert running, "nothing runs, and yet there is nothing to run"
+        raise AssertionError("the search does not end")
 
 
-@pytest.mark.parametrize("seed", [1, 2, 3])
-def test_without_failures_the_proposals_are_kerastuners(tmp_path: Path, seed: int) -> None:
-    stock = values(run(tmp_path / "stock", seed=seed))
+def check_rounds(oracle: Any, trials: list[Any]) -> None:
+    """Each round is as full as the round before allows, and has its best."""
+    rounds = rounds_of(trials)
+    number_of_brackets = oracle._get_num_brackets()
+    for bracket in range(number_of_brackets):
+        for index in range(oracle._get_num_rounds(bracket)):
+            here = rounds.get((bracket, index), [])
+            size = oracle._get_size(bracket, index)
+            if index == 0:
+                assert len(here) == size
+                continue
+            before = [t for t in rounds.get((bracket, index - 1), []) if t.status == "COMPLETED"]
+            assert len(here) == min(size, len(before)), (bracket, index)
+            parents = [t.hyperparameters.values["tuner/trial_id"] for t in here]
+            assert len(set(parents)) == len(parents)
+            best = sorted(before, key=lambda t: t.score)[: len(here)]
+            assert set(parents) == {t.trial_id for t in best}
+
+
+def test_stock_rounds_stay_short_and_ours_are_filled(tmp_path: Path) -> None:
+    """Three of nine trials fail in the first bracket's first round."""
+
+    def failing(trial: Any) -> bool:
+        return int(trial.trial_id) in (1, 3, 5)
+
+    stock = rounds_of(run(tmp_path / "stock", hyperband(stock_methods()), failing))
+    assert len(stock[2, 0]) == 9
+    assert (2, 1) not in stock, "not one of the six that completed is promoted"
+    oracle = hyperband()
+    trials = run(tmp_path / "ours", oracle, failing)
+    check_rounds(oracle, trials)
+    ours = rounds_of(trials)
+    assert [len(ours[2, index]) for index in range(3)] == [9, 3, 1]
+
+
+@pytest.mark.parametrize("workers", [1, 3])
+@pytest.mark.parametrize("options", [{}, {"max_epochs": 8, "factor": 2, "hyperband_iterations": 2}])
+def test_without_failures_the_proposals_are_kerastuners(tmp_path: Path, workers: int, options: dict[str, Any]) -> None:
+    found = []
+    for name, kind in {"stock": stock_methods(), "ours": None}.items():
+        trials = run(tmp_path / name, hyperband(kind, **options), lambda trial: False, workers, seed=1)
+        found.append([(t.trial_id, {**t.hyperparameters.values, "tuner/bracket": 0}, t.score) for t in trials])
+    assert len(found[0]) > 15
+    assert found[0] == found[1]
+
+
+def test_a_trial_bears_its_own_brackets_number(tmp_path: Path) -> None:
+    """With one worker waiting for the slowest trial of a bracket, others begin the next."""
+    wrong = []
+    for name, kind in {"stock": stock_methods(), "ours": None}.items():
+        oracle = hyperband(kind)
+        trials = run(tmp_path / name, oracle, lambda trial: False, workers=4, seed=2)
+        by_id = {t.trial_id: t.hyperparameters.values for t in trials}
+        promoted = [v for v in by_id.values() if "tuner/trial_id" in v]
+        wrong.append([v for v in promoted if v["tuner/bracket"] != by_id[v["tuner/trial_id"]]["tuner/bracket"]])
+    assert wrong[0]
+    assert not wrong[1]
+
+
+@settings(max_examples=25, deadline=None)
+@given(
+    seed=st.integers(0, 999),
+    workers=st.integers(1, 5),
+    share=st.sampled_from([0.0, 0.2, 0.5, 0.9, 1.0]),
+    factor=st.sampled_from([2, 3]),
+    iterations=st.sampled_from([1, 2]),
+)
+def test_whatever_fails_every_round_is_as_full_as_can_be(
+    tmp_path_factory: pytest.TempPathFactory, seed: int, workers: int, share: float, factor: int, iterations: int
+) -> None:
+    oracle = hyperband(max_epochs=6, factor=factor, seed=seed + 1, hyperband_iterations=iterations)
+    dice = random.Random(seed)
+    failed: dict[str, bool] = {}
+
+    def failing(trial: Any) -> bool:
+        return failed.setdefault(trial.trial_id, dice.random() < share)
+
+    trials = run(tmp_path_factory.mktemp("hyperband"), oracle, failing, workers, seed)
+    assert {t.status for t in trials} <= {"COMPLETED", "FAILED"}
+    if iterations == 1:
+        check_rounds(oracle, trials)
+    assert oracle._brackets == [], "no bracket is left open"
+
+
+def test_a_restart_between_any_two_trials_changes_nothing(tmp_path: Path) -> None:
+    def failing(trial: Any) -> bool:
+        return int(trial.trial_id) % 4 == 1
+
+    undisturbed = run(tmp_path / "undisturbed", hyperband(), failing)
     with seams.installed(OwnerRole()):
-        ours = values(run(tmp_path / "ours", seed=seed))
-    bracket = "tuner/bracket"  # in which KerasTuner writes the newest bracket's number
-    assert [{k: v for k, v in x.items() if k != bracket} for x in ours] == [
-        {k: v for k, v in x.items() if k != bracket} for x in stock
-    ]
-
-
-def test_every_trial_bears_its_brackets_number(tmp_path: Path) -> None:
-    with seams.installed(OwnerRole()):
-        oracle = run(tmp_path)
-    assert rounds(oracle) == {(2, 0): 9, (2, 1): 3, (2, 2): 1, (1, 0): 5, (1, 1): 2, (0, 0): 3}
-
-
-def test_rounds_are_filled_though_trials_fail(tmp_path: Path) -> None:
-    def fails(number: int) -> bool:
-        return number % 3 == 0
-
-    stock = rounds(run(tmp_path / "stock", fails))
-    with seams.installed(OwnerRole()):
-        ours = rounds(run(tmp_path / "ours", fails))
-    assert ours[(2, 1)] == 3, "as many as without failures, the best of those that have completed"
-    assert ours.total() > stock.total()
-
-
-def test_it_ends_when_everything_fails(tmp_path: Path) -> None:
-    with seams.installed(OwnerRole()):
-        oracle = run(tmp_path, lambda number: True)
-    assert {number for _, number in rounds(oracle)} == {0}
+        for _ in range(100):
+            oracle = hyperband()
+            with open_search(tmp_path, oracle=oracle, policy=Policy(max_failures=999)) as search:
+                answer = search.next_trial("w", "w")
+                if answer is Answer.OVER:
+                    break
+                assert isinstance(answer, Grant)
+                finish(search, answer, status="FAILED" if failing(answer.trial) else "COMPLETED")
+    values = [{t.trial_id: t.hyperparameters.values for t in x} for x in (undisturbed, oracle.trials.values())]
+    assert json.loads(json.dumps(values[0])) == values[1]

@@ -240,8 +240,10 @@ class Cluster:
                 self.left.set()
 
             def work(name: str) -> None:
-                self.tuners[name].search(**self._arguments)
-                self.chief.left(name, name, "its program has ended", counted=False)
+                try:
+                    self.tuners[name].search(**self._arguments)
+                finally:  # as a supervisor does, however its trainer ends
+                    self.chief.left(name, name, "its program has ended", counted=False)
 
             calls = [pool.submit(work, name) for name in self.names]
             yield pool.submit(serve_search), calls
