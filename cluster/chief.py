@@ -5,13 +5,14 @@ Owns the roster of workers and the list of searches. Knows no gRPC: `rpc/server.
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
-from cluster.errors import SET_ASIDE, ClusterError, Refused, SearchFailed, TrainerAhead
+from cluster.errors import SET_ASIDE, CannotSave, ClusterError, Refused, SearchFailed, TrainerAhead
 from cluster.program import Identity
 from cluster.search import Search
 
@@ -175,7 +176,8 @@ class Chief:
             self._changed.notify_all()
         log.info("%s left", worker)
         for search, _ in self.searches:
-            search.lose_worker(worker, reason, counted=counted)
+            with contextlib.suppress(CannotSave):  # the search has ended by it, and says so
+                search.lose_worker(worker, reason, counted=counted)
 
     def trainer_ended(self, trainer: str, reason: str, *, counted: bool = True) -> None:
         """A supervisor says how its trainer ended."""

@@ -18,7 +18,7 @@ import typer
 
 from cluster import leash
 from cluster.chief import Chief
-from cluster.errors import ClusterError, SearchFailed
+from cluster.errors import CannotSave, ClusterError, SearchFailed
 from cluster.policy import Policy
 from cluster.program import Program
 
@@ -161,8 +161,9 @@ def run(
         try:
             code = run_under(program, role)
             role.finish("ended" if code == 0 else f"ended with exit code {code}")
-        except ClusterError:
-            role.finish("failed")
+        except ClusterError as error:
+            if not isinstance(error, CannotSave):
+                role.finish("failed")
             raise
         finally:
             role.release()
@@ -220,6 +221,12 @@ def chief(
                 here.dismiss(5.0)
             # Not before: a chief killed while it waits for its workers is started again, and must not overwrite.
             role.finish("ended" if code == 0 else f"ended with exit code {code}")
+        except CannotSave as error:
+            # As after a crash, the same command goes on, and its workers wait for it; the launcher's would in vain.
+            if leash_end is not None:
+                here.leave(str(error), error.exit_code)
+                here.dismiss(5.0)
+            raise
         except ClusterError as error:
             role.finish("failed")
             here.leave(str(error), error.exit_code)

@@ -5,7 +5,8 @@
     ├── SearchFailed             3   the search was ended by failures (also a RuntimeError, as in KerasTuner)
     ├── NoSearch                 4   the program ended without calling tuner.search()
     ├── CannotListen             5   the chief's address cannot be bound
-    ├── DirectoryError           6   a project directory cannot be used (not writable, held by another chief, full)
+    ├── DirectoryError           6   a project directory cannot be used (not writable, held by another chief)
+    │   └── CannotSave               it could be used, and now cannot be written (full); the same command goes on
     ├── ChiefUnreachable         7   no chief answers, or it went away for too long
     ├── Refused                  8   the chief does not take this worker (another program, another space)
     ├── MissingDependency        9   a package is missing, or is a version that the seams do not know
@@ -58,6 +59,10 @@ class DirectoryError(ClusterError):
     """A project directory cannot be written, or another chief holds it."""
 
     exit_code = 6
+
+
+class CannotSave(DirectoryError):
+    """The disk is full or broken. What was saved is whole; as after a crash, the same command goes on from there."""
 
 
 class ChiefUnreachable(ClusterError):

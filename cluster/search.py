@@ -19,12 +19,12 @@ from pathlib import Path
 from typing import Any
 
 from cluster import resume
-from cluster.errors import DirectoryError, LeaseLost, SearchFailed
+from cluster.errors import CannotSave, LeaseLost, SearchFailed
 from cluster.leases import Lease, LeaseTable
 from cluster.past import Past
 from cluster.policy import Policy
 from cluster.seams import FINISHED, OwnedOracle
-from cluster.state import EventLog
+from cluster.state import EventLog, cannot_save, is_of_the_disk
 
 log = logging.getLogger(__name__)
 
@@ -87,6 +87,7 @@ class Search:
         self._restored: set[tuple[str, int]] = set()  # trials and attempts that an earlier process granted
         self._dismissed: dict[str, str] = {}  # why a trainer has to end, by its id
         self._closing: str | None = None  # why no further trial is begun
+        self._closed = False
         self._began: dict[str, float] = {}
         self._heard: dict[str, float] = {}  # when a running trial last got anywhere
         self._losses = past.losses
@@ -135,9 +136,11 @@ class Search:
             A grant; `WAIT` when the time is up (ask again); `OVER` when the search is.
         """
         deadline = self._clock() + timeout
-        with self._changed, self._failing_with_the_disk():
+        with self._step():
             # Who has given up must not take a trial, nor its successor's.
             while active():
+                if isinstance(self.failure, CannotSave):
+                    raise self.failure
                 for lease in self.leases.held_by(trainer=trainer):
                     return Grant(self._trial(lease.trial_id), lease.attempt)
                 for lease in self.leases.held_by(worker=worker):
@@ -154,7 +157,6 @@ class Search:
                     return Answer.WAIT
                 self._changed.wait(min(left, ASK_AGAIN_SECONDS))
             return Answer.WAIT
-        return Answer.OVER  # the disk has failed, and the search with it
 
     def update_trial(self, trial_id: str, attempt: int, metrics: dict[str, float], step: int) -> Any:
         """Takes metrics of a running trial; returns the oracle's copy of it.
@@ -162,7 +164,7 @@ class Search:
         Raises:
             LeaseLost: the attempt is over.
         """
-        with self._changed:
+        with self._step():
             self.leases.check(trial_id, attempt)
             self._heard[trial_id] = self._clock()
             return self._owned.oracle.update_trial(trial_id, metrics, step=step)
@@ -186,7 +188,7 @@ class Search:
         self.leases.check(trial_id, attempt)
         overdue = self._policy.overdue(now - self._began.get(trial_id, now), 0.0)
         if overdue is not None:
-            with self._changed, self._failing_with_the_disk():
+            with self._step():
                 self._lose(self.leases.check(trial_id, attempt), overdue)
             raise LeaseLost(f"attempt {attempt} at trial {trial_id} is over: {overdue}")
         self._heard[trial_id] = now
@@ -197,7 +199,7 @@ class Search:
         Raises:
             LeaseLost: the attempt was over before; the result is dropped.
         """
-        with self._changed:
+        with self._step():
             if self.leases.was_ended(trial.trial_id, attempt):
                 return
             lease = self.leases.check(trial.trial_id, attempt)
@@ -210,7 +212,8 @@ class Search:
                 self._note_end(kept, attempt, lease.worker, seconds=round(seconds, 3))
                 self._owned.save()
             except Exception as error:
-                self.fail(error)
+                if not is_of_the_disk(error):
+                    self.fail(error)
                 raise
             resume.forget(self.directory / f"trial_{trial.trial_id}")
             self._losses_in_a_row.pop(lease.worker, None)
@@ -240,9 +243,10 @@ class Search:
 
     def update_space(self, hyperparameters: Any) -> None:
         """Adds hyperparameters that are not in the space yet."""
-        with self._changed:
-            self._owned.oracle.update_space(hyperparameters)
-            self._owned.save()
+        with self._step():
+            if not self._closed:
+                self._owned.oracle.update_space(hyperparameters)
+                self._owned.save()
 
     def state(self) -> dict[str, Any]:
         """All that the oracle knows, as KerasTuner saves it: `{"oracle": …, "trials": […]}`."""
@@ -254,7 +258,7 @@ class Search:
 
     def begin(self, **about: Any) -> None:
         """Writes that the search goes on from here, and what is known about it."""
-        with self._changed:
+        with self._step():
             self._owned.save()
             self._events.append("search_begin", search=self.id, **about)
 
@@ -266,26 +270,26 @@ class Search:
             reason: Why, in words for the user.
             counted: False where nobody is to blame (a worker that was told to leave).
         """
-        with self._changed, self._failing_with_the_disk():
+        with self._step():
             for lease in self.leases.held_by(trainer=trainer):
                 self._lose(lease, reason, counted=counted)
 
     def lose_worker(self, worker: str, reason: str, *, counted: bool = True) -> None:
         """A worker is gone: its trial runs again elsewhere."""
-        with self._changed, self._failing_with_the_disk():
+        with self._step():
             for lease in self.leases.held_by(worker=worker):
                 self._lose(lease, reason, counted=counted)
 
     def give_back(self, reason: str) -> None:
         """The chief is stopped in order: every trial that runs will run again, and nobody is to blame."""
-        with self._changed:
+        with self._step():
             self._closing = reason
             for lease in self.leases.open:
                 self._lose(lease, reason, counted=False)
 
     def watch(self) -> None:
         """Takes back the trials whose lease has run out, or whose attempt takes too long; to be called now and then."""
-        with self._changed, self._failing_with_the_disk():
+        with self._step():
             for lease in self.leases.expired():
                 self._lose(lease, f"{lease.worker} was not heard of in time")
             now = self._clock()
@@ -313,8 +317,9 @@ class Search:
             if not self._over:
                 self.failure = error
                 self._over = True
-                with contextlib.suppress(DirectoryError):  # which may be the very error
-                    self._events.append("search_failed", error=f"{type(error).__name__}: {error}"[:2000])
+                if not isinstance(error, CannotSave):
+                    with contextlib.suppress(CannotSave):
+                        self._events.append("search_failed", error=f"{type(error).__name__}: {error}"[:2000])
             self._changed.notify_all()
 
     def wait(self, seconds: float) -> bool:
@@ -325,7 +330,7 @@ class Search:
 
     def end(self) -> None:
         """Writes that the search has come to its end."""
-        with self._changed:
+        with self._step():
             self._owned.save()
             counts = Counter(trial.status for trial in self._owned.oracle.trials.values())
             self._events.append("search_end", trials=dict(counts))
@@ -333,9 +338,11 @@ class Search:
     def close(self) -> None:
         """Gives the oracle back and closes the log; what the program reads next, it reads from its own oracle."""
         with self._changed:
+            self._closed = True
             self._closing = self._closing or "the search is closed"
-            for lease in self.leases.open:
-                self.leases.drop(lease.trial_id)  # whoever comes too late is refused, and its trial runs again
+            if not isinstance(self.failure, CannotSave):  # else the next chief takes them up
+                for lease in self.leases.open:
+                    self.leases.drop(lease.trial_id)  # whoever comes too late is refused, and its trial runs again
             self._owned.release()
             self._events.close()
 
@@ -347,12 +354,26 @@ class Search:
     # --- under the lock
 
     @contextlib.contextmanager
-    def _failing_with_the_disk(self) -> Iterator[None]:
-        """A file that cannot be written ends the search: what it promises, it could not keep."""
-        try:
-            yield
-        except DirectoryError as error:
-            self.fail(error)
+    def _step(self) -> Iterator[None]:
+        """Holds the lock. What cannot be written ends the search: memory is ahead of the disk, which is what counts.
+
+        Raises:
+            CannotSave: in this step or in one before.
+        """
+        with self._changed:
+            if isinstance(self.failure, CannotSave):
+                raise self.failure
+            try:
+                yield
+            except CannotSave as error:
+                self.fail(error)
+                raise
+            except OSError as error:
+                if not is_of_the_disk(error):
+                    raise
+                unsaved = cannot_save(error.filename or self.directory, error)
+                self.fail(unsaved)
+                raise unsaved from error
 
     def _trial(self, trial_id: str) -> Any:
         return self._owned.oracle.trials[trial_id]
@@ -368,6 +389,8 @@ class Search:
         try:
             trial = self._owned.create(worker)
         except Exception as error:
+            if is_of_the_disk(error):
+                raise
             self.fail(error)
             return None
         if trial.status == "RUNNING":
@@ -399,13 +422,14 @@ class Search:
 
     def _lose(self, lease: Lease, reason: str, *, counted: bool = True) -> None:
         trial_id = lease.trial_id
-        self.leases.drop(trial_id)
         if self._trial(trial_id).status in FINISHED:
+            self.leases.drop(trial_id)
             return  # interrupted between its end and this: it has ended, and nothing is lost
         counted = counted and (trial_id, lease.attempt) not in self._restored
         self._events.append(
             "lost", trial=trial_id, attempt=lease.attempt, worker=lease.worker, reason=reason, counted=counted
         )
+        self.leases.drop(trial_id)  # not before it is on disk: the next chief would hold it for its worker still
         self._losses[trial_id] += int(counted)
         self._losses_in_a_row[lease.worker] += int(counted)
         if counted and (aside := self.set_aside(lease.worker)) is not None:

@@ -6,6 +6,7 @@ Owns how bytes reach the disk. Does not know what an oracle is: `search.py` says
 from __future__ import annotations
 
 import contextlib
+import errno
 import fcntl
 import json
 import logging
@@ -13,23 +14,25 @@ import os
 import tempfile
 import time
 from collections.abc import Callable, Iterator
+from io import FileIO
 from pathlib import Path
-from typing import Any, TextIO
+from typing import Any
 
-from cluster.errors import DirectoryError
+from cluster.errors import CannotSave, DirectoryError
 
 log = logging.getLogger(__name__)
 
 EVENTS = "events.jsonl"
 LOCK = "chief.lock"
 MODE = 0o644
+DISK_ERRORS = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO)
 
 
 def write_atomically(path: str | os.PathLike[str], text: str) -> None:
     """Writes `text` to `path` so that a reader, or a crash, sees the old file or the new one and nothing between.
 
     Raises:
-        DirectoryError: the disk is full or the directory cannot be written; the old file is untouched.
+        CannotSave: the disk is full or the directory cannot be written; the old file is untouched.
     """
     target = Path(path)
     try:
@@ -46,9 +49,20 @@ def write_atomically(path: str | os.PathLike[str], text: str) -> None:
                 os.unlink(name)
             raise
     except OSError as error:
-        raise DirectoryError(
-            f"{target} cannot be written: {error.strerror}. What was saved before is whole."
-        ) from error
+        raise cannot_save(target, error) from error
+
+
+def cannot_save(path: str | os.PathLike[str], error: OSError) -> CannotSave:
+    """The error for the user that a file could not be written."""
+    return CannotSave(
+        f"{os.fspath(path)} cannot be written: {error.strerror}. What was saved before is whole, and the same command "
+        "goes on from there"
+    )
+
+
+def is_of_the_disk(error: Exception) -> bool:
+    """Whether it is the disk that has failed, or is full."""
+    return isinstance(error, CannotSave) or (isinstance(error, OSError) and error.errno in DISK_ERRORS)
 
 
 def ensure_writable(directory: Path) -> None:
@@ -62,6 +76,8 @@ def ensure_writable(directory: Path) -> None:
         with tempfile.TemporaryFile(dir=directory):
             pass
     except OSError as error:
+        if is_of_the_disk(error):
+            raise cannot_save(directory, error) from error
         raise DirectoryError(
             f"the results directory {directory} cannot be written by user {os.getuid()}: {error.strerror}. "
             "Give it to that user (in compose: set CLUSTER_UID to its owner's id), or choose another directory."
@@ -71,7 +87,8 @@ def ensure_writable(directory: Path) -> None:
 class EventLog:
     """The append-only log of a search, `events.jsonl`: one JSON object a line, with `time` in Unix seconds.
 
-    An event is on disk when `append` returns. A line that a crash cut short is dropped when the log is opened again.
+    An event is on disk when `append` returns, and not there at all when it raises. A line that a crash cut short is
+    dropped when the log is opened again.
 
     Args:
         directory: The project directory.
@@ -81,7 +98,7 @@ class EventLog:
     def __init__(self, directory: Path, clock: Callable[[], float] = time.time) -> None:
         self._path = directory / EVENTS
         self._clock = clock
-        self._file: TextIO | None = None
+        self._file: FileIO | None = None
 
     def read(self) -> list[dict[str, Any]]:
         """Every whole event on disk, oldest first; a line that is no JSON object is skipped with a warning."""
@@ -99,17 +116,19 @@ class EventLog:
         return events
 
     def append(self, event: str, **fields: Any) -> None:
-        """Adds one event and waits until it is on disk."""
-        if self._file is None:
-            self._cut_unfinished_line()
-            self._file = self._path.open("a", encoding="utf-8")
+        """Adds one event and waits until it is on disk.
+
+        Raises:
+            CannotSave: the disk is full, or the file cannot be written.
+        """
         record = {"time": self._clock(), "event": event, **fields}
         try:
-            self._file.write(json.dumps(record) + "\n")
-            self._file.flush()
-            os.fsync(self._file.fileno())
+            if self._file is None:
+                self._cut_unfinished_line()
+                self._file = self._path.open("ab", buffering=0)
+            _append_whole(self._file, (json.dumps(record) + "\n").encode())
         except OSError as error:
-            raise DirectoryError(f"{self._path} cannot be written: {error.strerror}") from error
+            raise cannot_save(self._path, error) from error
 
     def close(self) -> None:
         """Closes the file; a later `append` opens it again."""
@@ -127,6 +146,19 @@ class EventLog:
             os.truncate(self._path, whole)
 
 
+def _append_whole(file: FileIO, line: bytes) -> None:
+    """Writes all of a line to the disk, or, where an error is raised, nothing of it."""
+    size = os.fstat(file.fileno()).st_size
+    try:
+        while line:
+            line = line[file.write(line) or 0 :]
+        os.fsync(file.fileno())
+    except OSError:
+        with contextlib.suppress(OSError):
+            os.truncate(file.fileno(), size)
+        raise
+
+
 @contextlib.contextmanager
 def hold_project(directory: Path) -> Iterator[None]:
     """Holds the project directory: one chief or local run at a time, on this host.
@@ -134,7 +166,11 @@ def hold_project(directory: Path) -> Iterator[None]:
     Raises:
         DirectoryError: another process holds it.
     """
-    with (directory / LOCK).open("a") as file:
+    try:
+        opened = (directory / LOCK).open("a")
+    except OSError as error:
+        raise cannot_save(directory / LOCK, error) from error
+    with opened as file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:

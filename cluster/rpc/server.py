@@ -12,7 +12,7 @@ from typing import Any, TypeVar
 import grpc
 
 from cluster.chief import Chief
-from cluster.errors import CannotListen, ChiefUnreachable, ClusterError, SearchFailed
+from cluster.errors import CannotListen, CannotSave, ChiefUnreachable, ClusterError, SearchFailed
 from cluster.policy import Policy
 from cluster.program import Identity
 from cluster.rpc import cluster_pb2 as pb
@@ -74,6 +74,8 @@ def _answered(method: Callable[[Any, Any, Context], Reply]) -> Callable[[Any, An
         except Exception as error:
             if not isinstance(error, ClusterError | KeyError):
                 log.exception("the chief could not answer %s", method.__name__)
+            if isinstance(error, CannotSave):  # this chief ends; the call is for the next one
+                error = ChiefUnreachable(str(error))
             context.abort(status_of(error), str(error) or type(error).__name__)
             raise AssertionError("abort does not return") from error
 

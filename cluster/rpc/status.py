@@ -6,6 +6,7 @@ import grpc
 
 from cluster.errors import (
     CannotListen,
+    CannotSave,
     ChiefUnreachable,
     ClusterError,
     DirectoryError,
@@ -29,8 +30,8 @@ STATUS: dict[type[Exception], grpc.StatusCode] = {
     KeyError: grpc.StatusCode.NOT_FOUND,
     ClusterError: grpc.StatusCode.INTERNAL,
 }
-# Never raised by what the server calls.
-LOCAL_ONLY = (NoSearch, CannotListen, MissingDependency)
+# Never raised by what the server calls, or not sent as themselves: a chief that cannot save is one that is gone.
+LOCAL_ONLY = (NoSearch, CannotListen, MissingDependency, CannotSave)
 # The call may not have arrived, or its answer was lost: it is sent again, for every call is safe to repeat.
 TRY_AGAIN = (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.DEADLINE_EXCEEDED)
 

@@ -137,7 +137,8 @@ def test_a_supervisor_is_here_as_long_as_its_stream_is(wire: Wire) -> None:
     leave.set()
     wire.chief.dismiss(5.0)
     assert wire.chief.present == []
-    assert wire.search.leases.open == []
+    with wire.search._changed:
+        assert wire.search._changed.wait_for(lambda: not wire.search.leases.open, 5.0)
 
 
 def test_another_program_is_refused(wire: Wire) -> None:

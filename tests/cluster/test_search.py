@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from cluster.errors import DirectoryError, LeaseLost, SearchFailed
+from cluster.errors import CannotSave, LeaseLost, SearchFailed
 from cluster.policy import Policy
 from cluster.search import Answer, Grant
 from cluster.state import EventLog
@@ -334,12 +334,14 @@ def test_a_full_disk_ends_the_search_with_its_own_error(tmp_path: Path, monkeypa
         finish(search, take(search), 1.0)
 
         def full(self: Any, event: str, **fields: Any) -> None:
-            raise DirectoryError("events.jsonl cannot be written: No space left on device")
+            raise CannotSave("events.jsonl cannot be written: No space left on device")
 
         with monkeypatch.context() as patched:
             patched.setattr(EventLog, "append", full)
-            assert search.next_trial("w", "t") is Answer.OVER
-            assert isinstance(search.failure, DirectoryError)
+            with pytest.raises(CannotSave):
+                search.next_trial("w", "t")
+        with pytest.raises(CannotSave):
+            search.next_trial("w", "t")  # memory is ahead of the disk from now on
     with open_search(tmp_path) as search:
         assert search.best_trials(1)[0].score == 1.0
         assert take(search).trial.trial_id == "1"

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from cluster.errors import DirectoryError, LeaseLost
+from cluster.errors import CannotSave, LeaseLost
 from cluster.policy import Policy
 from cluster.search import Answer
 from cluster.state import EventLog
@@ -101,16 +101,16 @@ def test_a_disk_that_is_full_when_a_trial_is_late_ends_the_search(
     tmp_path: Path, clock: Clock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def full(*_: Any, **__: Any) -> None:
-        raise DirectoryError("No space left on device")
+        raise CannotSave("No space left on device")
 
     with open_search(tmp_path, clock, policy=Policy(trial_timeout=60, lease_seconds=1000)) as search:
         grant = take(search)
         clock.now += 61
         with monkeypatch.context() as disk:
             disk.setattr(EventLog, "append", full)
-            with pytest.raises(LeaseLost):
+            with pytest.raises(CannotSave):
                 search.report_progress("0", grant.attempt)
-        assert isinstance(search.failure, DirectoryError), "else the trial would be nobody's for ever"
+        assert isinstance(search.failure, CannotSave), "else the trial would be nobody's for ever"
 
 
 def test_a_lease_is_not_restored_past_a_run_that_took_the_trial_back(tmp_path: Path) -> None:

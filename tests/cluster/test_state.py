@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import subprocess
@@ -12,7 +13,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cluster.errors import DirectoryError
+from cluster.errors import CannotSave, DirectoryError
 from cluster.state import EventLog, ensure_writable, hold_project, set_aside_damaged, write_atomically
 from tests.cluster.conftest import Clock
 
@@ -123,3 +124,19 @@ def test_damaged_trials_are_set_aside(tmp_path: Path) -> None:
     assert [p.parent.name for p in moved] == ["trial_1", "trial_2"]
     assert all(p.exists() for p in moved)
     assert (tmp_path / "trial_0" / "trial.json").exists()
+
+
+def test_an_event_that_does_not_fit_leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    events = EventLog(tmp_path)
+    events.append("grant", trial="0")
+
+    def full(_: int) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    with monkeypatch.context() as patched:
+        patched.setattr(os, "fsync", full)
+        with pytest.raises(CannotSave, match="No space left on device"):
+            events.append("end", trial="0")
+    events.append("lost", trial="0")
+    events.close()
+    assert [event["event"] for event in EventLog(tmp_path).read()] == ["grant", "lost"]
