@@ -72,6 +72,38 @@ def _key(hp: dict[str, Any]) -> tuple[str, str]:
     return hp["config"]["name"], repr(hp["config"].get("conditions"))
 
 
+@dataclass(frozen=True)
+class Host:
+    """Where a worker is.
+
+    Attributes:
+        name: The host's name, for the log.
+        id: The kernel's boot id: containers of one host have the same.
+        cores: The cores that it may use, as text.
+        group: Its control group, within the host.
+    """
+
+    name: str
+    id: str = ""
+    cores: str = ""
+    group: str = ""
+
+
+@dataclass(frozen=True)
+class Share:
+    """What part of its host's cores a worker's trainer gets.
+
+    Attributes:
+        place: Which of the trainers that share the same cores it is, from 0.
+        places: How many they are.
+        together: How many of them are in its control group, and share its quota.
+    """
+
+    place: int
+    places: int
+    together: int
+
+
 @dataclass
 class Attendance:
     """A worker that is here.
@@ -79,7 +111,8 @@ class Attendance:
     Attributes:
         worker: Its name.
         session: The id of its supervisor process.
-        host: Its host, for the log.
+        host: Where it is.
+        waiting: Whether it waits for a device, and runs no trials until it has one.
         streams: How many connections it has: two for a moment, when it came back before the first was found broken.
         done: Whether its trainer has read the end of the last search.
         told: Whether its supervisor knows that the chief's program has ended.
@@ -87,7 +120,8 @@ class Attendance:
 
     worker: str
     session: str
-    host: str
+    host: Host
+    waiting: bool = False
     streams: int = 0
     done: bool = False
     told: bool = False
@@ -107,9 +141,11 @@ class Chief:
 
     Args:
         identity: The chief's own program; workers must run the same.
+        expected: How many workers are about to come, where that is known: cores are dealt for as many from the start.
     """
 
     identity: Identity
+    expected: int = 0
     searches: list[tuple[Search, Description]] = field(default_factory=list)
     leaving: Leaving | None = None
     ended: bool = False
@@ -118,12 +154,19 @@ class Chief:
         self._here: dict[str, Attendance] = {}
         self._changed = threading.Condition()
         self._told: set[str] = set()
-        self._anybody = False
+        self._came: set[str] = set()
 
     # --- workers
 
-    def join(self, worker: str, session: str, host: str, identity: Identity) -> None:
+    def join(self, worker: str, session: str, host: Host, identity: Identity, *, waiting: bool = False) -> None:
         """A supervisor arrives, or comes back.
+
+        Args:
+            worker: Its name.
+            session: The id of its process.
+            host: Where it is.
+            identity: Its program.
+            waiting: Whether it waits for a device.
 
         Raises:
             Refused: it runs another program, or its name is taken.
@@ -140,17 +183,27 @@ class Chief:
             if known is not None and known.session != session:
                 raise Refused(f"a worker named {worker!r} is already here; give this one another --name")
             if known is None:
-                log.info("%s joined from %s", worker, host)
+                log.info("%s joined from %s", worker, host.name)
                 known = self._here[worker] = Attendance(worker, session, host)
-            self._anybody = True
+            self._came.add(worker)
+            known.waiting = waiting
             known.streams += 1
             self._changed.notify_all()
 
-    def beat(self, worker: str) -> Leaving | None:
-        """A heartbeat; the answer says whether this worker has to leave."""
+    def beat(self, worker: str, *, waiting: bool = False) -> Leaving | None:
+        """A heartbeat; the answer says whether this worker has to leave.
+
+        Args:
+            worker: Its name.
+            waiting: Whether it waits for a device.
+        """
         with self._changed:
-            if worker in self._here and self.ended:
-                self._here[worker].told = True
+            if worker in self._here:
+                known = self._here[worker]
+                if waiting and not known.waiting:
+                    log.info("%s waits for a device", worker)
+                known.waiting = waiting
+                known.told = known.told or self.ended
                 self._changed.notify_all()
         for search, _ in self.searches[-1:]:
             search.leases.renew(worker)
@@ -158,6 +211,18 @@ class Chief:
             if aside is not None and self.leaving is None:
                 return Leaving(f"{aside}; look at this machine", SET_ASIDE)
         return self.leaving
+
+    def share(self, worker: str) -> Share:
+        """What part of its host's cores a worker's trainer gets, as things stand."""
+        with self._changed:
+            known = self._here.get(worker)
+            if known is None:
+                return Share(0, 1, 1)
+            same = [x for x in self._here.values() if (x.host.id, x.host.cores) == (known.host.id, known.host.cores)]
+            running = sorted({x.worker for x in same if not x.waiting} | {worker})
+            together = [x for x in same if x.worker in running and x.host.group == known.host.group]
+            coming = max(0, self.expected - len(self._came))
+            return Share(running.index(worker), len(running) + coming, len(together) + coming)
 
     def dismissed(self, trainer: str) -> str | None:
         """Why a trainer has to end, or None."""
@@ -179,10 +244,10 @@ class Chief:
             with contextlib.suppress(CannotSave):  # the search has ended by it, and says so
                 search.lose_worker(worker, reason, counted=counted)
 
-    def trainer_ended(self, trainer: str, reason: str, *, counted: bool = True) -> None:
+    def trainer_ended(self, trainer: str, reason: str, *, counted: bool = True, out_of_memory: bool = False) -> None:
         """A supervisor says how its trainer ended."""
         for search, _ in self.searches:
-            search.lose_trainer(trainer, reason, counted=counted)
+            search.lose_trainer(trainer, reason, counted=counted, out_of_memory=out_of_memory)
 
     def tell_once(self, traceback: str) -> bool:
         """Whether this traceback is news: the program's error is shown once, however many processes raise it."""
@@ -194,7 +259,7 @@ class Chief:
     @property
     def anybody_came(self) -> bool:
         """Whether there ever was a worker."""
-        return self._anybody
+        return bool(self._came)
 
     @property
     def present(self) -> list[str]:
@@ -317,8 +382,10 @@ class Chief:
         with self._changed:
             self.ended = True
             self._changed.notify_all()
-            if not self._changed.wait_for(lambda: all(x.done for x in self._here.values()), timeout=seconds):
-                late = ", ".join(sorted(x.worker for x in self._here.values() if not x.done))
+            if not self._changed.wait_for(
+                lambda: all(x.done or x.waiting for x in self._here.values()), timeout=seconds
+            ):
+                late = ", ".join(sorted(x.worker for x in self._here.values() if not (x.done or x.waiting)))
                 log.warning("not waiting any longer for %s", late)
             # Those whose program goes on must know that this is the end, and no breakdown.
             self._changed.wait_for(lambda: all(x.told for x in self._here.values()), timeout=TOLD_SECONDS)

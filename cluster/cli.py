@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import atexit
 import contextlib
+import functools
 import logging
 import os
 import signal
@@ -11,14 +12,17 @@ import sys
 import threading
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, fields
+from pathlib import Path
 from types import FrameType
 from typing import Annotated, Any, NoReturn
 
 import typer
 
-from cluster import leash
+from cluster import cores, leash, memory, placement
 from cluster.chief import Chief
-from cluster.errors import CannotSave, ClusterError, SearchFailed
+from cluster.coreshare import CoreShare
+from cluster.errors import CannotSave, ClusterError, SearchFailed, UsageError
+from cluster.placement import SLOT_DIRECTORY, Wanted
 from cluster.policy import Policy
 from cluster.program import Program
 
@@ -113,6 +117,25 @@ Patience = Annotated[
 Name = Annotated[
     str | None, typer.Option(envvar="CLUSTER_NAME", help="The worker's name.  [default: the host's and four digits]")
 ]
+SlotsPerGpu = Annotated[
+    int, typer.Option(envvar="CLUSTER_SLOTS_PER_GPU", min=1, help="How many trainers share a GPU and its memory.")
+]
+DeviceKind = Annotated[
+    str,
+    typer.Option(
+        envvar="CLUSTER_DEVICE", help="What trainers run on: gpu, cpu, or auto for GPUs where there are any to use."
+    ),
+]
+AllowCpu = Annotated[
+    bool,
+    typer.Option("--allow-cpu", envvar="CLUSTER_ALLOW_CPU", help="Run on the CPU where no GPU is free or works."),
+]
+SlotDir = Annotated[
+    Path,
+    typer.Option(
+        envvar="CLUSTER_SLOT_DIR", help="Where this host's workers see which GPUs are taken; never a network disk."
+    ),
+]
 LeashEnd = Annotated[int | None, typer.Option("--leash", hidden=True)]
 
 
@@ -139,6 +162,10 @@ def run(
     keep_checkpoints: KeepCheckpoints = None,
     recycle_after: RecycleAfter = None,
     recycle_gb: RecycleGb = None,
+    device: DeviceKind = "auto",
+    slots_per_gpu: SlotsPerGpu = 1,
+    allow_cpu: AllowCpu = False,
+    slot_dir: SlotDir = SLOT_DIRECTORY,
 ) -> None:
     """Run a program in one process, or with --workers on a chief and workers of this box."""
     program = Program.parse(words or [])
@@ -146,12 +173,17 @@ def run(
     if workers is not None:
         from cluster import launch
 
-        recycle = {"recycle_after": recycle_after, "recycle_gb": recycle_gb}
         _configure_logging()
+        slots = placement.find(_wanted(device, slots_per_gpu, allow_cpu, slot_dir), os.environ).slots
+        if slots is not None and workers > slots:
+            log.info("%d workers and %d slots on GPUs: the others wait until one is free", workers, slots)
+        own = ("recycle_after", "recycle_gb", "device", "slots_per_gpu", "slot_dir")
+        worker_options = _flags({name: context.params[name] for name in own})
         with _interruptible():
             chief_options = {x: y for x, y in asdict(policy).items() if x in context.params}
             options = _flags(chief_options) + (["--fresh"] if fresh else [])
-            raise typer.Exit(launch.run(program, workers, options, _flags(recycle)))
+            worker_options += ["--allow-cpu"] if allow_cpu else []
+            raise typer.Exit(launch.run(program, workers, options, worker_options))
     from cluster.roles import LocalRole
     from cluster.roles import run as run_under
 
@@ -193,6 +225,7 @@ def chief(
         ),
     ] = 30.0,
     alone_seconds: Annotated[float | None, typer.Option("--alone-seconds", hidden=True)] = None,
+    expected: Annotated[int, typer.Option("--expected", hidden=True)] = 0,
     leash_end: LeashEnd = None,
 ) -> None:
     """Host the oracle: serve a program's searches to workers."""
@@ -207,7 +240,8 @@ def chief(
     _configure_logging()
     if leash_end is not None:
         leash.hold(leash_end, leash.terminate_self)
-    here = Chief(program.identity)
+    os.environ.update(placement.no_gpu(os.environ))  # they are the workers'
+    here = Chief(program.identity, expected)
     server = serve(here, policy, listen)
     log.info("the chief listens on %s", listen)
     role = ChiefRole(here, policy, fresh=fresh, alone_seconds=alone_seconds)
@@ -252,6 +286,10 @@ def worker(
     drain_seconds: DrainSeconds = 30.0,
     recycle_after: RecycleAfter = None,
     recycle_gb: RecycleGb = None,
+    device: DeviceKind = "auto",
+    slots_per_gpu: SlotsPerGpu = 1,
+    allow_cpu: AllowCpu = False,
+    slot_dir: SlotDir = SLOT_DIRECTORY,
     leash_end: LeashEnd = None,
 ) -> None:
     """Run trials of a chief's searches. The program must be the chief's."""
@@ -262,9 +300,10 @@ def worker(
     _configure_logging()
     if leash_end is not None:
         leash.hold(leash_end, leash.terminate_self)
+    place = placement.find(_wanted(device, slots_per_gpu, allow_cpu, slot_dir), os.environ)
     client = ChiefClient(check_address(chief_address), patience)
     options = supervisor.Options(connect_timeout, patience, drain_seconds, recycle_after, recycle_gb)
-    here = supervisor.Worker(program, client, name or supervisor.default_name(), options)
+    here = supervisor.Worker(program, client, name or supervisor.default_name(), options, place)
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda signum, _: here.happenings.put(supervisor.Stop(signum)))
     try:
@@ -283,28 +322,59 @@ def trainer(
     patience: Patience = 300.0,
     recycle_after: RecycleAfter = None,
     recycle_gb: RecycleGb = None,
+    device: Annotated[str, typer.Option("--device")] = "",
+    own_cores: Annotated[str, typer.Option("--cores")] = "",
+    memory_share: Annotated[float | None, typer.Option("--memory-share")] = None,
+    memory_total: Annotated[int, typer.Option("--memory-total")] = 0,
+    slot_files: Annotated[str, typer.Option("--slot-files")] = "",
+    packed: Annotated[bool, typer.Option("--packed")] = False,
+    alone: Annotated[bool, typer.Option("--alone")] = False,
     leash_end: LeashEnd = None,
 ) -> None:
     """Started by a worker: run the program and its trials."""
+    # Before anything of weight is loaded: NumPy's libraries look at these variables as they are.
+    free = [name for name in cores.THREADS if name not in os.environ]
+    share = CoreShare(
+        cores.from_text(own_cores) or None,
+        set_variables=lambda values: os.environ.update({name: values[name] for name in free}),
+    )
+    share.begin()
     from cluster.roles import WorkerRole
     from cluster.roles import run as run_under
     from cluster.rpc.client import ChiefClient
-    from cluster.trainer import Leave
+    from cluster.trainer import Device, Leave
 
     program = Program.parse(words or [])
     _configure_logging()
-    if leash_end is not None:
-        leash.hold(leash_end, leash.vanish)
     client = ChiefClient(chief_address, patience)
-    role = WorkerRole(client, worker_name, trainer_id, recycle_after, recycle_gb)
+    here = Device(device, memory_share is not None, packed, alone)
+    role = WorkerRole(client, worker_name, trainer_id, recycle_after, recycle_gb, here, share)
+    if leash_end is not None:
+        leash.hold(leash_end, leash.vanish, role.hear)
+    _hold_slot(slot_files)
     _on_sigterm(lambda *_: role.drain())
     try:
-        code = run_under(program, role)
+        with memory.shared(memory_share, memory_total) if memory_share is not None else contextlib.nullcontext():
+            code = run_under(program, role)
     except SearchFailed as failed:
         code = failed.exit_code  # the chief has said why
     except Leave as leave:
         code = leave.code
     raise typer.Exit(code)
+
+
+def _wanted(device: str, slots_per_gpu: int, allow_cpu: bool, slot_dir: Path) -> Wanted:
+    if device not in placement.KINDS:
+        raise UsageError(f"--device {device!r} is none of {', '.join(placement.KINDS)}")
+    return Wanted(device, slots_per_gpu, allow_cpu, slot_dir)
+
+
+def _hold_slot(files: str) -> None:
+    """Keeps the slot's files for as long as this process lives, and from those that it starts or forks."""
+    held = [int(file) for file in files.split(",") if file]
+    for file in held:
+        os.set_inheritable(file, False)
+        os.register_at_fork(after_in_child=functools.partial(os.close, file))
 
 
 def _policy(context: typer.Context) -> Policy:

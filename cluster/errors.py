@@ -10,6 +10,7 @@
     ├── ChiefUnreachable         7   no chief answers, or it went away for too long
     ├── Refused                  8   the chief does not take this worker (another program, another space)
     ├── MissingDependency        9   a package is missing, or is a version that the seams do not know
+    ├── DeviceError             11   a driver, a GPU or the slot directory cannot be used
     ├── LeaseLost                    the trial was given to another worker; never leaves a trainer
     └── TrainerAhead                 the chief was restarted and is not where the trainer is, which begins again
 
@@ -81,6 +82,12 @@ class MissingDependency(ClusterError):
     """A package is missing or has a version that this release was not checked against."""
 
     exit_code = 9
+
+
+class DeviceError(ClusterError):
+    """The GPUs' driver or the slot directory cannot be used, or there is no GPU where one is wanted."""
+
+    exit_code = 11
 
 
 class LeaseLost(ClusterError):

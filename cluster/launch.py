@@ -48,7 +48,7 @@ def run(program: Program, workers: int, chief_options: Sequence[str], worker_opt
         width = len(f"worker-{workers}")
         children = _Children(width)
         with children.all_ended():
-            words = ["chief", "--listen", address, "--alone-seconds", str(ALONE_SECONDS)]
+            words = ["chief", "--listen", address, "--alone-seconds", str(ALONE_SECONDS), "--expected", str(workers)]
             children.start("chief", [*words, *chief_options, "--", *program.words])
             for number in range(1, workers + 1):
                 name = f"worker-{number}"

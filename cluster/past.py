@@ -19,6 +19,7 @@ class Past:
         losses: How often each trial has lost its worker.
         held: The worker and trainer of each trial that was running at the last event, and when it was granted.
         search: The id of the last search; empty, if it had none.
+        ran_out: The trials that ran out of their device's memory.
         over: Whether the oracle had no more trials, and none was running.
         seconds: How long the search has taken so far, over all its runs.
     """
@@ -28,6 +29,7 @@ class Past:
     ends: Counter[str]
     losses: Counter[str]
     held: dict[str, tuple[str, str, float]]
+    ran_out: set[str]
     over: bool = False
     seconds: float = 0.0
     search: str = ""
@@ -35,7 +37,7 @@ class Past:
     @classmethod
     def read(cls, events: EventLog) -> Past:
         """Reads the log from its beginning."""
-        past = cls({}, {}, Counter(), Counter(), {})
+        past = cls({}, {}, Counter(), Counter(), {}, set())
         before = 0.0
         for event in events.read():
             kind, trial = event["event"], event.get("trial", "")
@@ -52,6 +54,8 @@ class Past:
             elif kind in ("end", "lost"):
                 past.held.pop(trial, None)
                 past.losses[trial] += bool(event.get("counted"))
+                if event.get("out_of_memory"):
+                    past.ran_out.add(trial)
                 if kind == "end":
                     if not event.get("by_chief"):
                         past.ended[trial] = int(event["attempt"])

@@ -20,15 +20,16 @@ from pathlib import Path
 from typing import Any
 
 import cluster
-from cluster import report, seams
+from cluster import cores, report, seams
 from cluster.chief import Chief, Description
+from cluster.coreshare import CoreShare
 from cluster.errors import PROGRAM_RAISED, ClusterError, DirectoryError, NoSearch, SearchFailed, TrainerAhead
 from cluster.policy import Policy
 from cluster.program import Identity, Program, own_traceback
 from cluster.rpc.client import ChiefClient, RemoteSession
 from cluster.search import Search
 from cluster.state import LOCK, EventLog, ensure_writable, hold_project
-from cluster.trainer import DRAINED, RECYCLED, Leave, LocalSession, OracleProxy
+from cluster.trainer import ANYTHING, DRAINED, RECYCLED, Device, Leave, LocalSession, OracleProxy
 
 log = logging.getLogger(__name__)
 
@@ -229,6 +230,8 @@ class WorkerRole:
         trainer: The id of this process.
         recycle_after: After how many trials this process makes room for a new one; None: never.
         recycle_gb: At how many gigabytes of resident memory it does; None: never.
+        device: What this process runs on.
+        share: Its share of the host's cores.
     """
 
     is_chief = False
@@ -241,12 +244,17 @@ class WorkerRole:
         trainer: str,
         recycle_after: int | None = None,
         recycle_gb: float | None = None,
+        device: Device = ANYTHING,
+        share: CoreShare | None = None,
     ) -> None:
         self.tuner_id = worker
         self.searches = 0
         self._client = client
         self._trainer = trainer
-        self._recycle_after = recycle_after
+        self._recycle_after = 1 if device.alone else recycle_after  # others wait for the device
+        self._device = device
+        self._share = share or CoreShare()
+        self._makes_room = False
         self._recycle_gb = recycle_gb
         self._granted_before = 0  # trials of the searches before this one
         self._proxy: OracleProxy | None = None
@@ -262,6 +270,14 @@ class WorkerRole:
         if self._proxy is None or not self._proxy.busy:
             raise Leave(DRAINED)
 
+    def hear(self, line: str) -> None:
+        """What the supervisor tells: `cores 0-3`, a new share of them; `make room`, for one who needs the GPU alone."""
+        what, _, rest = line.partition(" ")
+        if what == "cores":
+            self._share.change(cores.from_text(rest))
+        elif line == "make room":
+            self._makes_room = True
+
     def _between_epochs(self) -> None:
         if self._draining:
             raise Leave(DRAINED)
@@ -270,11 +286,15 @@ class WorkerRole:
         self._between_epochs()
         granted = self._granted_before + (self._proxy.granted if self._proxy else 0)
         full = self._recycle_gb is not None and resident_gb() > self._recycle_gb
-        if granted and (full or granted == self._recycle_after):
+        if self._makes_room or (
+            granted and (full or granted == self._recycle_after or self._share.needs_new_process())
+        ):
             raise Leave(RECYCLED)
+        self._share.between_trials()
 
     def prepare(self, project: Path, overwrite: bool) -> None:
-        """Nothing: the files are the chief's."""
+        """The files are the chief's; but from here on models are built, and the backend has its threads."""
+        self._share.settle()
 
     def search(self, tuner: Any, loop: Callable[[], None]) -> None:
         """Runs KerasTuner's loop over the chief's search; then the tuner's own oracle holds what the chief's does."""
@@ -291,9 +311,10 @@ class WorkerRole:
             )
         seams.adopt_directory(tuner, directory, project)
         oracle = tuner.oracle
-        session = RemoteSession(self._client, index, self.tuner_id, self._trainer, search_id)
+        device, packed = self._device.name, self._device.packed
+        session = RemoteSession(self._client, index, self.tuner_id, self._trainer, search_id, device, packed)
         tuner.oracle = self._proxy = OracleProxy(
-            oracle, session, seams.trial_class(), self._between_trials, self._between_epochs
+            oracle, session, seams.trial_class(), self._between_trials, self._between_epochs, self._device
         )
         try:
             loop()

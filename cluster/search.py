@@ -33,10 +33,17 @@ ASK_AGAIN_SECONDS = 1.0  # an oracle that had nothing is asked again after this,
 
 @dataclass(frozen=True)
 class Grant:
-    """A trial and the number of this attempt at it."""
+    """A trial and the number of this attempt at it.
+
+    Attributes:
+        trial: The trial.
+        attempt: The fencing number.
+        ran_out: Whether an attempt before ran out of its device's memory; this one has the device alone.
+    """
 
     trial: Any
     attempt: int
+    ran_out: bool = False
 
 
 class Answer(Enum):
@@ -44,6 +51,7 @@ class Answer(Enum):
 
     WAIT = "wait"
     OVER = "over"
+    ALONE = "alone"  # what is left needs a device that its trainer has alone
 
 
 class Search:
@@ -91,6 +99,7 @@ class Search:
         self._began: dict[str, float] = {}
         self._heard: dict[str, float] = {}  # when a running trial last got anywhere
         self._losses = past.losses
+        self._ran_out = past.ran_out  # trials that an attempt ran out of memory with: none of them shares a device
         self.leases = LeaseTable(clock, policy.lease_seconds, past.attempts)
         for trial_id, trial in oracle.oracle.trials.items():
             oracle.has_run(trial_id, past.ends[trial_id])
@@ -121,6 +130,8 @@ class Search:
         timeout: float = 0.0,
         active: Callable[[], bool] = lambda: True,
         lease_seconds: float | None = None,
+        device: str = "",
+        packed: bool = False,
     ) -> Grant | Answer:
         """Waits for a trial.
 
@@ -131,9 +142,12 @@ class Search:
             timeout: How long to wait, in seconds.
             active: Whether the caller still waits; looked at about once a second.
             lease_seconds: How long the lease lives without a heartbeat, where it differs from the policy's.
+            device: What the trainer runs on, in words, for the log.
+            packed: Whether others may be on that device.
 
         Returns:
-            A grant; `WAIT` when the time is up (ask again); `OVER` when the search is.
+            A grant; `WAIT` when the time is up (ask again); `OVER` when the search is; `ALONE` where all that can be
+            granted has run out of memory before, and the trainer's device is not its own.
         """
         deadline = self._clock() + timeout
         with self._step():
@@ -142,12 +156,12 @@ class Search:
                 if isinstance(self.failure, CannotSave):
                     raise self.failure
                 for lease in self.leases.held_by(trainer=trainer):
-                    return Grant(self._trial(lease.trial_id), lease.attempt)
+                    return Grant(self._trial(lease.trial_id), lease.attempt, lease.trial_id in self._ran_out)
                 for lease in self.leases.held_by(worker=worker):
                     self._lose(lease, "its trainer was replaced")
                 self.watch()
                 if not self._over and self._dry_until <= self._clock() and self.set_aside(worker) is None:
-                    grant = self._grant(worker, trainer, lease_seconds)
+                    grant = self._grant(worker, trainer, lease_seconds, device, packed)
                     if grant is not None:
                         return grant
                 if self._over:
@@ -262,17 +276,18 @@ class Search:
             self._owned.save()
             self._events.append("search_begin", search=self.id, **about)
 
-    def lose_trainer(self, trainer: str, reason: str, *, counted: bool = True) -> None:
+    def lose_trainer(self, trainer: str, reason: str, *, counted: bool = True, out_of_memory: bool = False) -> None:
         """A trainer is gone: its trial runs again elsewhere.
 
         Args:
             trainer: Its id.
             reason: Why, in words for the user.
             counted: False where nobody is to blame (a worker that was told to leave).
+            out_of_memory: Whether its device had no memory left: from now on the trial shares no device.
         """
         with self._step():
             for lease in self.leases.held_by(trainer=trainer):
-                self._lose(lease, reason, counted=counted)
+                self._lose(lease, reason, counted=counted, out_of_memory=out_of_memory)
 
     def lose_worker(self, worker: str, reason: str, *, counted: bool = True) -> None:
         """A worker is gone: its trial runs again elsewhere."""
@@ -382,12 +397,14 @@ class Search:
         self._dry_until = 0.0
         self._changed.notify_all()
 
-    def _grant(self, worker: str, trainer: str, lease_seconds: float | None) -> Grant | None:
+    def _grant(
+        self, worker: str, trainer: str, lease_seconds: float | None, device: str, packed: bool
+    ) -> Grant | Answer | None:
         if self._closing is not None:
             self._dry_until = self._clock() + ASK_AGAIN_SECONDS
             return None
         try:
-            trial = self._owned.create(worker)
+            trial = self._owned.create(worker, self._ran_out if packed else frozenset())
         except Exception as error:
             if is_of_the_disk(error):
                 raise
@@ -397,15 +414,19 @@ class Search:
             attempt = self.leases.next_attempt(trial.trial_id)
             values = dict(trial.hyperparameters.values)
             self._owned.save()
+            about = {"device": device} if device else {}
             self._events.append(
-                "grant", trial=trial.trial_id, attempt=attempt, worker=worker, trainer=trainer, values=values
+                "grant", trial=trial.trial_id, attempt=attempt, worker=worker, trainer=trainer, values=values, **about
             )
             self.leases.grant(trial.trial_id, worker, trainer, lease_seconds)
             self._began[trial.trial_id] = self._heard[trial.trial_id] = self._clock()
             self.granted[worker] += 1
             again = "" if attempt == 1 else f", attempt {attempt}"
-            log.info("trial %s → %s%s: %s", trial.trial_id, worker, again, _short(values))
-            return Grant(trial, attempt)
+            on = f" on {device}" if device else ""
+            log.info("trial %s → %s%s%s: %s", trial.trial_id, worker, on, again, _short(values))
+            return Grant(trial, attempt, trial.trial_id in self._ran_out)
+        if packed and self._owned.waiting & self._ran_out:
+            return Answer.ALONE
         if trial.status == "STOPPED" and not self.leases.open:
             self._events.append("over")
             self._over = True
@@ -420,15 +441,18 @@ class Search:
             "end", trial=trial.trial_id, attempt=attempt, worker=worker, status=trial.status, score=score, **more
         )
 
-    def _lose(self, lease: Lease, reason: str, *, counted: bool = True) -> None:
+    def _lose(self, lease: Lease, reason: str, *, counted: bool = True, out_of_memory: bool = False) -> None:
         trial_id = lease.trial_id
         if self._trial(trial_id).status in FINISHED:
             self.leases.drop(trial_id)
             return  # interrupted between its end and this: it has ended, and nothing is lost
         counted = counted and (trial_id, lease.attempt) not in self._restored
+        about = {"out_of_memory": True} if out_of_memory else {}
         self._events.append(
-            "lost", trial=trial_id, attempt=lease.attempt, worker=lease.worker, reason=reason, counted=counted
+            "lost", trial=trial_id, attempt=lease.attempt, worker=lease.worker, reason=reason, counted=counted, **about
         )
+        if out_of_memory:
+            self._ran_out.add(trial_id)
         self.leases.drop(trial_id)  # not before it is on disk: the next chief would hold it for its worker still
         self._losses[trial_id] += int(counted)
         self._losses_in_a_row[lease.worker] += int(counted)

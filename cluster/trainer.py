@@ -9,6 +9,7 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any, Protocol
 
 from cluster.errors import LeaseLost
@@ -19,6 +20,8 @@ log = logging.getLogger(__name__)
 WAIT_SECONDS = 20.0  # how long one call waits on the chief before it asks again
 DRAINED = 75  # the exit code of a trainer that was told to leave
 RECYCLED = 76  # … of one that is to be replaced between two trials
+OUT_OF_MEMORY = 77  # … of one whose device had no memory left for its trial
+WANTS_ALONE = 78  # … of one that is to come again when it has its device alone
 PROGRESS_SECONDS = 5.0  # how often the chief is told that a trial gets somewhere within an epoch
 
 
@@ -32,6 +35,26 @@ class Leave(BaseException):
     def __init__(self, code: int) -> None:
         super().__init__(code)
         self.code = code
+
+
+@dataclass(frozen=True)
+class Device:
+    """What a trainer runs on.
+
+    Attributes:
+        name: In words.
+        gpu: Whether it is a GPU.
+        packed: Whether others may be on it.
+        alone: Whether the trainer has it alone for one trial, where others would be on it too.
+    """
+
+    name: str = ""
+    gpu: bool = False
+    packed: bool = False
+    alone: bool = False
+
+
+ANYTHING = Device()
 
 
 class Session(Protocol):
@@ -81,6 +104,7 @@ class OracleProxy:
         trial_class: `keras_tuner.engine.trial.Trial`.
         between_trials: Called before each trial; may raise `Leave`.
         between_epochs: Called when an epoch is over and saved; may raise `Leave`.
+        device: What this process runs on.
     """
 
     def __init__(
@@ -90,6 +114,7 @@ class OracleProxy:
         trial_class: Callable[..., Any],
         between_trials: Callable[[], None] = lambda: None,
         between_epochs: Callable[[], None] = lambda: None,
+        device: Device = ANYTHING,
     ) -> None:
         own = {
             "_between_trials": between_trials,
@@ -100,6 +125,8 @@ class OracleProxy:
             "_session": session,
             "_trial_class": trial_class,
             "_attempts": {},
+            "_device": device,
+            "_last_chance": set(),  # trials that ran out of memory in an attempt before
             "_progress_at": time.monotonic(),
             "verbose": 0,
         }
@@ -124,6 +151,8 @@ class OracleProxy:
     _session: Session
     _trial_class: Callable[..., Any]
     _attempts: dict[str, int]
+    _device: Device
+    _last_chance: set[str]
     _progress_at: float
     verbose: int
 
@@ -136,18 +165,33 @@ class OracleProxy:
         """The next trial, however long it takes; one with the status STOPPED when the search is over."""
         while True:
             self._between_trials()
-            answer = self._session.next_trial(WAIT_SECONDS)
+            answer = self._session.next_trial(0.0 if self._device.alone else WAIT_SECONDS)
             if isinstance(answer, Grant):
                 self.busy = True
                 self.granted += 1
                 self._attempts[answer.trial.trial_id] = answer.attempt
+                if answer.ran_out:
+                    self._last_chance.add(answer.trial.trial_id)
                 return answer.trial
+            if answer is Answer.ALONE:
+                raise Leave(WANTS_ALONE)
+            if answer is Answer.WAIT and self._device.alone:
+                raise Leave(RECYCLED)  # another has taken it, and others wait for this device
             if answer is Answer.OVER:
                 return self._trial_class(self._oracle.get_space(), trial_id="none", status="STOPPED")
 
     def attempt_of(self, trial_id: str) -> int:
         """The number of this attempt at a trial."""
         return self._attempts.get(trial_id, 0)
+
+    def ran_out_of_memory(self, trial_id: str) -> None:
+        """The device had no memory left for a trial, which runs once again where it has the device alone.
+
+        Raises:
+            Leave: it has not done so yet; what this process still holds of the device goes with it.
+        """
+        if self._device.gpu and trial_id not in self._last_chance:
+            raise Leave(OUT_OF_MEMORY)
 
     def update_trial(self, trial_id: str, metrics: dict[str, Any], step: int = 0) -> Any:
         """Reports metrics; returns the oracle's copy of the trial."""

@@ -7,12 +7,13 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import os
 import signal
 import subprocess
 import sys
 import threading
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from cluster.leash import Leash
@@ -31,13 +32,23 @@ class TrainerProcess:
     Args:
         command: The interpreter, then the words of the `cluster` command.
         ended: Called with the return code, from another thread, when it has ended and its output has been passed on.
+        environment: Variables of its own, beside those of this process.
+        files: Descriptors that it inherits.
     """
 
-    def __init__(self, command: Sequence[str], ended: Callable[[int], None]) -> None:
+    def __init__(
+        self,
+        command: Sequence[str],
+        ended: Callable[[int], None],
+        environment: Mapping[str, str] | None = None,
+        files: Sequence[int] = (),
+    ) -> None:
         self._last: deque[bytes] = deque(maxlen=LAST_LINES)
         self._kills_before = oom_kills()
         self._leash = Leash()
-        self._process = self._leash.start(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+        self._process = self._leash.start(
+            command, files, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, env=os.environ | (environment or {})
+        )
         self._ended = ended
         self._copying = threading.Thread(target=self._copy, name="trainer's output", daemon=True)
         self._waiting = threading.Thread(target=self._wait, name="trainer's end", daemon=True)
@@ -61,6 +72,10 @@ class TrainerProcess:
         self._leash.let_go()
         self._copying.join(OUTPUT_SECONDS)
         self._ended(code)
+
+    def tell(self, line: str) -> None:
+        """Tells it something: see `roles.WorkerRole.hear`."""
+        self._leash.tell(line)
 
     def ask_to_leave(self) -> None:
         """Sends SIGTERM: the trainer saves what it has and goes."""

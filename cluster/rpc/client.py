@@ -151,9 +151,17 @@ class ChiefClient:
         request = pb.ProgramRaisedRequest(worker=worker, traceback=traceback)
         return bool(self.call("ProgramRaised", request, 5.0, patience=2.0).news)
 
-    def trainer_ended(self, trainer: str, reason: str, *, counted: bool, patience: float | None = None) -> None:
+    def trainer_ended(
+        self,
+        trainer: str,
+        reason: str,
+        *,
+        counted: bool,
+        out_of_memory: bool = False,
+        patience: float | None = None,
+    ) -> None:
         """Tells the chief how a trainer ended."""
-        request = pb.TrainerEndedRequest(trainer=trainer, reason=reason, counted=counted)
+        request = pb.TrainerEndedRequest(trainer=trainer, reason=reason, counted=counted, out_of_memory=out_of_memory)
         self.call("TrainerEnded", request, patience=patience)
 
 
@@ -166,21 +174,41 @@ class RemoteSession:
         worker: The worker's name.
         trainer: The id of this trainer process.
         search_id: The search's id, as `open_search` gave it.
+        device: What the trainer runs on, in words.
+        packed: Whether others may be on the same device.
     """
 
-    def __init__(self, client: ChiefClient, index: int, worker: str, trainer: str, search_id: str = "") -> None:
+    def __init__(
+        self,
+        client: ChiefClient,
+        index: int,
+        worker: str,
+        trainer: str,
+        search_id: str = "",
+        device: str = "",
+        packed: bool = False,
+    ) -> None:
         self._call: Callable[..., Any] = functools.partial(client.call, search_id=search_id)
         self._index = index
         self._worker = worker
         self._trainer = trainer
+        self._device = device
+        self._packed = packed
 
     def next_trial(self, timeout: float) -> Grant | Answer:
         request = pb.NextTrialRequest(
-            search=self._index, worker=self._worker, trainer=self._trainer, wait_seconds=timeout
+            search=self._index,
+            worker=self._worker,
+            trainer=self._trainer,
+            wait_seconds=timeout,
+            device=self._device,
+            packed=self._packed,
         )
         reply = self._call("NextTrial", request, timeout + CALL_SECONDS)
         if reply.kind == pb.NextTrialReply.GRANT:
-            return Grant(codec.trial_from_json(reply.trial), reply.attempt)
+            return Grant(codec.trial_from_json(reply.trial), reply.attempt, reply.ran_out)
+        if reply.kind == pb.NextTrialReply.ALONE:
+            return Answer.ALONE
         return Answer.OVER if reply.kind == pb.NextTrialReply.OVER else Answer.WAIT
 
     def update_trial(self, trial_id: str, attempt: int, metrics: dict[str, float], step: int) -> Any:

@@ -18,56 +18,74 @@ class Json(_message.Message):
     def __init__(self, body: _Optional[str] = ...) -> None: ...
 
 class Beat(_message.Message):
-    __slots__ = ("worker", "session", "hello", "goodbye", "trainer")
+    __slots__ = ("worker", "session", "hello", "goodbye", "trainer", "waiting")
     WORKER_FIELD_NUMBER: _ClassVar[int]
     SESSION_FIELD_NUMBER: _ClassVar[int]
     HELLO_FIELD_NUMBER: _ClassVar[int]
     GOODBYE_FIELD_NUMBER: _ClassVar[int]
     TRAINER_FIELD_NUMBER: _ClassVar[int]
+    WAITING_FIELD_NUMBER: _ClassVar[int]
     worker: str
     session: str
     hello: Hello
     goodbye: str
     trainer: str
-    def __init__(self, worker: _Optional[str] = ..., session: _Optional[str] = ..., hello: _Optional[_Union[Hello, _Mapping]] = ..., goodbye: _Optional[str] = ..., trainer: _Optional[str] = ...) -> None: ...
+    waiting: bool
+    def __init__(self, worker: _Optional[str] = ..., session: _Optional[str] = ..., hello: _Optional[_Union[Hello, _Mapping]] = ..., goodbye: _Optional[str] = ..., trainer: _Optional[str] = ..., waiting: bool = ...) -> None: ...
 
 class Hello(_message.Message):
-    __slots__ = ("host", "program", "arguments", "digest")
+    __slots__ = ("host", "program", "arguments", "digest", "host_id", "cores", "group")
     HOST_FIELD_NUMBER: _ClassVar[int]
     PROGRAM_FIELD_NUMBER: _ClassVar[int]
     ARGUMENTS_FIELD_NUMBER: _ClassVar[int]
     DIGEST_FIELD_NUMBER: _ClassVar[int]
+    HOST_ID_FIELD_NUMBER: _ClassVar[int]
+    CORES_FIELD_NUMBER: _ClassVar[int]
+    GROUP_FIELD_NUMBER: _ClassVar[int]
     host: str
     program: str
     arguments: _containers.RepeatedScalarFieldContainer[str]
     digest: str
-    def __init__(self, host: _Optional[str] = ..., program: _Optional[str] = ..., arguments: _Optional[_Iterable[str]] = ..., digest: _Optional[str] = ...) -> None: ...
+    host_id: str
+    cores: str
+    group: str
+    def __init__(self, host: _Optional[str] = ..., program: _Optional[str] = ..., arguments: _Optional[_Iterable[str]] = ..., digest: _Optional[str] = ..., host_id: _Optional[str] = ..., cores: _Optional[str] = ..., group: _Optional[str] = ...) -> None: ...
 
 class Ack(_message.Message):
-    __slots__ = ("lease_seconds", "leaving", "reason", "exit_code", "dismissed", "ended")
+    __slots__ = ("lease_seconds", "leaving", "reason", "exit_code", "dismissed", "ended", "waiting", "place", "places", "together")
     LEASE_SECONDS_FIELD_NUMBER: _ClassVar[int]
     LEAVING_FIELD_NUMBER: _ClassVar[int]
     REASON_FIELD_NUMBER: _ClassVar[int]
     EXIT_CODE_FIELD_NUMBER: _ClassVar[int]
     DISMISSED_FIELD_NUMBER: _ClassVar[int]
     ENDED_FIELD_NUMBER: _ClassVar[int]
+    WAITING_FIELD_NUMBER: _ClassVar[int]
+    PLACE_FIELD_NUMBER: _ClassVar[int]
+    PLACES_FIELD_NUMBER: _ClassVar[int]
+    TOGETHER_FIELD_NUMBER: _ClassVar[int]
     lease_seconds: float
     leaving: bool
     reason: str
     exit_code: int
     dismissed: str
     ended: bool
-    def __init__(self, lease_seconds: _Optional[float] = ..., leaving: bool = ..., reason: _Optional[str] = ..., exit_code: _Optional[int] = ..., dismissed: _Optional[str] = ..., ended: bool = ...) -> None: ...
+    waiting: bool
+    place: int
+    places: int
+    together: int
+    def __init__(self, lease_seconds: _Optional[float] = ..., leaving: bool = ..., reason: _Optional[str] = ..., exit_code: _Optional[int] = ..., dismissed: _Optional[str] = ..., ended: bool = ..., waiting: bool = ..., place: _Optional[int] = ..., places: _Optional[int] = ..., together: _Optional[int] = ...) -> None: ...
 
 class TrainerEndedRequest(_message.Message):
-    __slots__ = ("trainer", "reason", "counted")
+    __slots__ = ("trainer", "reason", "counted", "out_of_memory")
     TRAINER_FIELD_NUMBER: _ClassVar[int]
     REASON_FIELD_NUMBER: _ClassVar[int]
     COUNTED_FIELD_NUMBER: _ClassVar[int]
+    OUT_OF_MEMORY_FIELD_NUMBER: _ClassVar[int]
     trainer: str
     reason: str
     counted: bool
-    def __init__(self, trainer: _Optional[str] = ..., reason: _Optional[str] = ..., counted: bool = ...) -> None: ...
+    out_of_memory: bool
+    def __init__(self, trainer: _Optional[str] = ..., reason: _Optional[str] = ..., counted: bool = ..., out_of_memory: bool = ...) -> None: ...
 
 class ProgramRaisedRequest(_message.Message):
     __slots__ = ("worker", "traceback")
@@ -106,34 +124,42 @@ class OpenSearchReply(_message.Message):
     def __init__(self, found: bool = ..., directory: _Optional[str] = ..., project_name: _Optional[str] = ..., search_id: _Optional[str] = ...) -> None: ...
 
 class NextTrialRequest(_message.Message):
-    __slots__ = ("search", "worker", "trainer", "wait_seconds")
+    __slots__ = ("search", "worker", "trainer", "wait_seconds", "device", "packed")
     SEARCH_FIELD_NUMBER: _ClassVar[int]
     WORKER_FIELD_NUMBER: _ClassVar[int]
     TRAINER_FIELD_NUMBER: _ClassVar[int]
     WAIT_SECONDS_FIELD_NUMBER: _ClassVar[int]
+    DEVICE_FIELD_NUMBER: _ClassVar[int]
+    PACKED_FIELD_NUMBER: _ClassVar[int]
     search: int
     worker: str
     trainer: str
     wait_seconds: float
-    def __init__(self, search: _Optional[int] = ..., worker: _Optional[str] = ..., trainer: _Optional[str] = ..., wait_seconds: _Optional[float] = ...) -> None: ...
+    device: str
+    packed: bool
+    def __init__(self, search: _Optional[int] = ..., worker: _Optional[str] = ..., trainer: _Optional[str] = ..., wait_seconds: _Optional[float] = ..., device: _Optional[str] = ..., packed: bool = ...) -> None: ...
 
 class NextTrialReply(_message.Message):
-    __slots__ = ("kind", "trial", "attempt")
+    __slots__ = ("kind", "trial", "attempt", "ran_out")
     class Kind(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
         __slots__ = ()
         WAIT: _ClassVar[NextTrialReply.Kind]
         GRANT: _ClassVar[NextTrialReply.Kind]
         OVER: _ClassVar[NextTrialReply.Kind]
+        ALONE: _ClassVar[NextTrialReply.Kind]
     WAIT: NextTrialReply.Kind
     GRANT: NextTrialReply.Kind
     OVER: NextTrialReply.Kind
+    ALONE: NextTrialReply.Kind
     KIND_FIELD_NUMBER: _ClassVar[int]
     TRIAL_FIELD_NUMBER: _ClassVar[int]
     ATTEMPT_FIELD_NUMBER: _ClassVar[int]
+    RAN_OUT_FIELD_NUMBER: _ClassVar[int]
     kind: NextTrialReply.Kind
     trial: str
     attempt: int
-    def __init__(self, kind: _Optional[_Union[NextTrialReply.Kind, str]] = ..., trial: _Optional[str] = ..., attempt: _Optional[int] = ...) -> None: ...
+    ran_out: bool
+    def __init__(self, kind: _Optional[_Union[NextTrialReply.Kind, str]] = ..., trial: _Optional[str] = ..., attempt: _Optional[int] = ..., ran_out: bool = ...) -> None: ...
 
 class UpdateTrialRequest(_message.Message):
     __slots__ = ("search", "trial_id", "attempt", "metrics", "step")

@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 
 import grpc
 
-from cluster.chief import Chief
+from cluster.chief import Chief, Host
 from cluster.errors import CannotListen, CannotSave, ChiefUnreachable, ClusterError, SearchFailed
 from cluster.policy import Policy
 from cluster.program import Identity
@@ -96,7 +96,8 @@ class ClusterService(cluster_pb2_grpc.ClusterServicer):
         hello = first.hello
         try:
             identity = Identity(hello.program, tuple(hello.arguments), hello.digest)
-            self._chief.join(first.worker, first.session, hello.host, identity)
+            host = Host(hello.host, hello.host_id, hello.cores, hello.group)
+            self._chief.join(first.worker, first.session, host, identity, waiting=first.waiting)
         except ClusterError as error:
             context.abort(status_of(error), str(error))
         reason, counted = f"{first.worker} is gone (its connection closed)", True
@@ -110,17 +111,28 @@ class ClusterService(cluster_pb2_grpc.ClusterServicer):
             self._chief.left(first.worker, first.session, reason, counted=counted)
 
     def _ack(self, beat: pb.Beat) -> pb.Ack:
-        leaving = self._chief.beat(beat.worker)
+        leaving = self._chief.beat(beat.worker, waiting=beat.waiting)
+        share = self._chief.share(beat.worker)
         dismissed = self._chief.dismissed(beat.trainer) or ""
         ended = self._chief.ended
-        ack = pb.Ack(lease_seconds=self._policy.lease_seconds, dismissed=dismissed, ended=ended)
+        ack = pb.Ack(
+            lease_seconds=self._policy.lease_seconds,
+            dismissed=dismissed,
+            ended=ended,
+            waiting=beat.waiting,
+            place=share.place,
+            places=share.places,
+            together=share.together,
+        )
         if leaving is not None:
             ack.leaving, ack.reason, ack.exit_code = True, leaving.reason, leaving.exit_code
         return ack
 
     @_answered
     def TrainerEnded(self, request: pb.TrainerEndedRequest, context: Context) -> pb.Empty:
-        self._chief.trainer_ended(request.trainer, request.reason, counted=request.counted)
+        self._chief.trainer_ended(
+            request.trainer, request.reason, counted=request.counted, out_of_memory=request.out_of_memory
+        )
         return pb.Empty()
 
     @_answered
@@ -145,12 +157,22 @@ class ClusterService(cluster_pb2_grpc.ClusterServicer):
     @_answered
     def NextTrial(self, request: pb.NextTrialRequest, context: Context) -> pb.NextTrialReply:
         search = self._search(request, context)
-        answer = search.next_trial(request.worker, request.trainer, request.wait_seconds, context.is_active)
+        answer = search.next_trial(
+            request.worker,
+            request.trainer,
+            request.wait_seconds,
+            context.is_active,
+            device=request.device,
+            packed=request.packed,
+        )
         if isinstance(answer, Grant):
             trial = codec.trial_to_json(answer.trial)
-            return pb.NextTrialReply(kind=pb.NextTrialReply.GRANT, trial=trial, attempt=answer.attempt)
-        if answer is Answer.WAIT:
-            return pb.NextTrialReply(kind=pb.NextTrialReply.WAIT)
+            return pb.NextTrialReply(
+                kind=pb.NextTrialReply.GRANT, trial=trial, attempt=answer.attempt, ran_out=answer.ran_out
+            )
+        if answer is not Answer.OVER:
+            kind = pb.NextTrialReply.WAIT if answer is Answer.WAIT else pb.NextTrialReply.ALONE
+            return pb.NextTrialReply(kind=kind)
         if search.failure is not None:
             raise SearchFailed(str(search.failure))
         return pb.NextTrialReply(kind=pb.NextTrialReply.OVER)

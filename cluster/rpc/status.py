@@ -9,6 +9,7 @@ from cluster.errors import (
     CannotSave,
     ChiefUnreachable,
     ClusterError,
+    DeviceError,
     DirectoryError,
     LeaseLost,
     MissingDependency,
@@ -31,7 +32,7 @@ STATUS: dict[type[Exception], grpc.StatusCode] = {
     ClusterError: grpc.StatusCode.INTERNAL,
 }
 # Never raised by what the server calls, or not sent as themselves: a chief that cannot save is one that is gone.
-LOCAL_ONLY = (NoSearch, CannotListen, MissingDependency, CannotSave)
+LOCAL_ONLY = (NoSearch, CannotListen, MissingDependency, CannotSave, DeviceError)
 # The call may not have arrived, or its answer was lost: it is sent again, for every call is safe to repeat.
 TRY_AGAIN = (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.DEADLINE_EXCEEDED)
 

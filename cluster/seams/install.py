@@ -5,20 +5,16 @@ from __future__ import annotations
 import contextlib
 import functools
 import importlib.metadata
-import importlib.util
 import inspect
 import json
 import os
-import sys
 import threading
-from collections.abc import Callable, Iterator, Sequence
-from importlib.abc import Loader, MetaPathFinder
-from importlib.machinery import ModuleSpec
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from types import ModuleType
 from typing import Any, Protocol
 
 from cluster import state
+from cluster.afterimport import after_import
 from cluster.seams import hyperband as promotion
 from cluster.seams import reload, trial
 from cluster.seams.check import check
@@ -50,48 +46,8 @@ def installed(role: Role) -> Iterator[None]:
 
     KerasTuner may be imported before or during: the seams go in as soon as it is there.
     """
-    with contextlib.ExitStack() as undo:
-        if "keras_tuner" in sys.modules:
-            _install(role, undo)
-        else:
-            finder = _AfterImport("keras_tuner", lambda: _install(role, undo))
-            sys.meta_path.insert(0, finder)
-            undo.callback(lambda: sys.meta_path.remove(finder) if finder in sys.meta_path else None)
+    with contextlib.ExitStack() as undo, after_import("keras_tuner", lambda: _install(role, undo)):
         yield
-
-
-class _AfterImport(MetaPathFinder, Loader):
-    """Calls `then` once the module `name` has been imported, by whatever loader."""
-
-    def __init__(self, name: str, then: Callable[[], None]) -> None:
-        self._name = name
-        self._then = then
-        self._loader: Loader | None = None
-        self._asking = False
-
-    def find_spec(self, name: str, path: Sequence[str] | None, target: ModuleType | None = None) -> ModuleSpec | None:
-        if name != self._name or self._asking:
-            return None
-        self._asking = True  # the others are asked, through the same list
-        try:
-            spec = importlib.util.find_spec(name)
-        finally:
-            self._asking = False
-        if spec is not None and spec.loader is not None:
-            self._loader, spec.loader = spec.loader, self
-        return spec
-
-    def create_module(self, spec: ModuleSpec) -> ModuleType | None:
-        assert self._loader is not None
-        return self._loader.create_module(spec)
-
-    def exec_module(self, module: ModuleType) -> None:
-        assert self._loader is not None
-        assert module.__spec__ is not None
-        sys.meta_path.remove(self)
-        module.__loader__ = module.__spec__.loader = self._loader
-        self._loader.exec_module(module)
-        self._then()
 
 
 def _install(role: Role, undo: contextlib.ExitStack) -> None:
@@ -137,6 +93,7 @@ def _install(role: Role, undo: contextlib.ExitStack) -> None:
         promotion.remove_completed_brackets(hyperband.HyperbandOracle._remove_completed_brackets),
     )
     tuner = base_tuner.BaseTuner
+    replace(tuner, "_run_and_update_trial", trial.run_and_update_trial(tuner._run_and_update_trial))
     replace(tuner, "__init__", _init(role, tuner.__init__))
     replace(tuner, "search", _search(role, tuner.search))
     if role.owns_files:

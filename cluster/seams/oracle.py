@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import sys
+from collections.abc import Collection
 from pathlib import Path
 from typing import Any
 
@@ -39,11 +40,27 @@ class OwnedOracle:
         self.oracle.verbose = self._verbose
         self.oracle.__dict__.pop("save", None)
 
-    def create(self, tuner_id: str) -> Any:
-        """The next trial, which may be one to run again, from nothing; its status may be RUNNING, IDLE or STOPPED."""
-        again = bool(self.oracle._retry_queue)
+    @property
+    def waiting(self) -> set[str]:
+        """The trials that are to run again."""
+        return set(self.oracle._retry_queue)
+
+    def create(self, tuner_id: str, leave: Collection[str] = ()) -> Any:
+        """The next trial, which may be one to run again, from nothing; its status may be RUNNING, IDLE or STOPPED.
+
+        Args:
+            tuner_id: Whose it is.
+            leave: The trials that are left for another, where they are to run again.
+        """
+        queue = self.oracle._retry_queue
+        left = [trial_id for trial_id in queue if trial_id in leave]
+        queue[:] = [trial_id for trial_id in queue if trial_id not in leave]
+        again = bool(queue)
         self.oracle.ongoing_trials.pop(tuner_id, None)
-        trial = self.oracle.create_trial(tuner_id)
+        try:
+            trial = self.oracle.create_trial(tuner_id)
+        finally:
+            self.oracle._retry_queue.extend(left)
         self.oracle.tuner_ids.discard(tuner_id)
         if again and trial.status == "RUNNING":
             _clear(trial)

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from cluster import resume
+from cluster import memory, resume
 
 
 @dataclass
@@ -45,6 +45,22 @@ def run_trial(original: Callable[..., Any]) -> Callable[..., Any]:
             return original(self, trial, *args, **kwargs)
         finally:
             _run = outer
+
+    return wrapped
+
+
+def run_and_update_trial(original: Callable[..., None]) -> Callable[..., None]:
+    """A trial for which the device has no memory left is not failed yet."""
+
+    @functools.wraps(original)
+    def wrapped(self: Any, trial: Any, *args: Any, **kwargs: Any) -> None:
+        try:
+            original(self, trial, *args, **kwargs)
+        except Exception as error:
+            ran_out_of_memory = getattr(self.oracle, "ran_out_of_memory", None)
+            if ran_out_of_memory is not None and memory.has_run_out(error):
+                ran_out_of_memory(trial.trial_id)
+            raise
 
     return wrapped
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from cluster.chief import Chief, Description
+from cluster.chief import Chief, Description, Host
 from cluster.errors import Refused, SearchFailed, TrainerAhead
 from cluster.program import Identity
 
@@ -63,26 +63,26 @@ def chief_with_search() -> tuple[Chief, FakeSearch]:
 def test_a_worker_of_another_program_is_refused() -> None:
     chief = Chief(PROGRAM)
     with pytest.raises(Refused, match=r"program: 'other.py' on the worker, 'tune.py' on the chief"):
-        chief.join("w", "s", "host", replace(PROGRAM, name="other.py"))
+        chief.join("w", "s", Host("host"), replace(PROGRAM, name="other.py"))
     with pytest.raises(Refused, match="arguments: '' on the worker, '--epochs 3' on the chief"):
-        chief.join("w", "s", "host", replace(PROGRAM, arguments=()))
+        chief.join("w", "s", Host("host"), replace(PROGRAM, arguments=()))
     assert chief.present == []
 
 
 def test_a_name_is_taken_once() -> None:
     chief = Chief(PROGRAM)
-    chief.join("w", "s1", "host", PROGRAM)
+    chief.join("w", "s1", Host("host"), PROGRAM)
     with pytest.raises(Refused, match="already here"):
-        chief.join("w", "s2", "host", PROGRAM)
+        chief.join("w", "s2", Host("host"), PROGRAM)
     chief.left("w", "s1", "gone")
-    chief.join("w", "s2", "host", PROGRAM)
+    chief.join("w", "s2", Host("host"), PROGRAM)
     assert chief.present == ["w"]
 
 
 def test_a_worker_that_comes_back_on_a_second_connection_has_not_left() -> None:
     chief, search = chief_with_search()
-    chief.join("w", "s", "host", PROGRAM)
-    chief.join("w", "s", "host", PROGRAM)
+    chief.join("w", "s", Host("host"), PROGRAM)
+    chief.join("w", "s", Host("host"), PROGRAM)
     chief.left("w", "s", "the first connection broke")
     assert chief.present == ["w"]
     assert search.calls == []
@@ -193,7 +193,7 @@ class TestATrainerAfterARestartOfItsChief:
 
 def test_the_chief_waits_for_the_end_of_each_search_anew() -> None:
     chief, _ = chief_with_search()
-    chief.join("w", "s", "host", PROGRAM)
+    chief.join("w", "s", Host("host"), PROGRAM)
     chief.read("w", 0)
     chief.begin(FakeSearch(), DESCRIPTION)  # type: ignore[arg-type]
     ending = threading.Thread(target=lambda: chief.finish(30))
@@ -221,8 +221,8 @@ def test_a_chief_that_left_says_why() -> None:
 
 def test_the_chief_stays_until_every_worker_has_read_the_end() -> None:
     chief, _ = chief_with_search()
-    chief.join("reads", "s", "host", PROGRAM)
-    chief.join("leaves", "s", "host", PROGRAM)
+    chief.join("reads", "s", Host("host"), PROGRAM)
+    chief.join("leaves", "s", Host("host"), PROGRAM)
     ending = threading.Thread(target=lambda: chief.finish(30))
     ending.start()
     chief.read("reads", 0)

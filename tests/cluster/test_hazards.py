@@ -25,7 +25,7 @@ import pytest
 
 import cluster
 from cluster import seams
-from cluster.chief import Chief, Description
+from cluster.chief import Chief, Description, Host
 from cluster.errors import CannotListen, ChiefUnreachable, DirectoryError, LeaseLost, SearchFailed
 from cluster.policy import Policy
 from cluster.program import Identity
@@ -520,7 +520,7 @@ def test_h16_reads_after_the_search_need_no_chief(tmp_path: Path, monkeypatch: p
         stack.enter_context(seams.installed(WorkerRole(client, "w", "t")))
         tuner = scoring_tuner(tmp_path / "elsewhere", iter([3.0, 1.0, 2.0]))
         with served(search, address, describe(tuner)) as chief:
-            chief.join("w", "s", "h", PROGRAM)
+            chief.join("w", "s", Host("h"), PROGRAM)
             leaving, _ = in_thread(lambda: chief.finish(30.0))
             leaving.join(timeout=0.2)
             assert leaving.is_alive(), "the chief stays until the worker has read the end"

@@ -18,13 +18,13 @@ ORDER = [
     ["rpc.server", "rpc.client"],
     ["rpc.stock", "rpc.codec", "rpc.status", "rpc"],
     ["chief", "trainer"],
-    ["search", "report"],
+    ["search", "report", "placement", "coreshare"],
     ["trainer_process"],
     ["program", "leash", "seams"],
     ["seams.install"],
     ["seams.trial", "seams.reload", "seams.oracle", "seams.hyperband", "seams.stock", "seams.check"],
-    ["resume", "leases", "past"],
-    ["state", "policy", "notices"],
+    ["resume", "leases", "past", "memory"],
+    ["state", "policy", "notices", "afterimport", "devices", "slots", "cores"],
     ["errors"],
 ]
 RANK = {name: rank for rank, names in enumerate(ORDER) for name in names}

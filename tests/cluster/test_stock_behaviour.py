@@ -19,7 +19,7 @@ from typing import Any
 import pytest
 
 from cluster import seams
-from cluster.chief import Chief, Description
+from cluster.chief import Chief, Description, Host
 from cluster.errors import SearchFailed, UsageError
 from cluster.policy import Policy
 from cluster.program import Identity
@@ -232,7 +232,7 @@ class Cluster:
                 workers.tuner_id = name
                 self.tuners[name] = self._make()
                 if self._kind == "ours":
-                    self.chief.join(name, name, "here", PROGRAM)
+                    self.chief.join(name, name, Host("here"), PROGRAM)
 
             def serve_search() -> None:
                 role.search(mine, lambda: None)

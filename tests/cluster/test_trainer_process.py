@@ -45,7 +45,7 @@ def started(monkeypatch: pytest.MonkeyPatch, code: str) -> tuple[TrainerProcess,
     ended: queue.SimpleQueue[int] = queue.SimpleQueue()
 
     class Leash:
-        def start(self, command: list[str], **options: int) -> object:
+        def start(self, command: list[str], files: tuple[int, ...], **options: int) -> object:
             import subprocess
 
             return subprocess.Popen([sys.executable, "-c", code], stdin=subprocess.DEVNULL, **options)  # type: ignore[call-overload]
