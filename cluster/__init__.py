@@ -11,12 +11,17 @@ The map of the package, from the outside in; imports go only downwards:
     trainer      what stands in for tuner.oracle during a search
     search       one search: an oracle and its leases behind one lock
     report       trials to tables
+    placement    where a trainer runs: a slot on a GPU, or the processor
+    coreshare    a trainer's share of its host's cores, dealt again when workers come and go
     seams        KerasTuner's private names, and only here
     program      the user's script or module
     notices      TensorFlow's notices, left out of a child's output
     leash        a child that does not outlive its parent
     resume       what a trial needs to go on at its next epoch
     past         what the event log tells of the processes before
+    memory       a trainer's share of its GPU's memory, and whether it has run out
+    devices      which GPUs there are; slots: who holds one; cores: who may run where
+    afterimport  acts as soon as a module has been imported
     policy       what the user decides about a search; limits
     leases       grant, renew, expire, fence
     state        what is on disk

@@ -68,6 +68,8 @@ def starting(directory: Path) -> Iterator[Callable[..., Running]]:
 
         def start(*words: str, **environment: str) -> Running:
             running = Running(directory, *words, **environment)
+            assert running.process.stdout is not None
+            stack.callback(running.process.stdout.close)
             stack.callback(running.process.wait)
             stack.callback(running.process.kill)
             return running

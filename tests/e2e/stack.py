@@ -107,6 +107,11 @@ class Stack:
             "CLUSTER_TAG": TAG,
             "CLUSTER_UID": str(UID),
             "CLUSTER_GID": str(UID),
+            "CLUSTER_ALLOW_CPU": "",
+            "CLUSTER_DEVICE": "",
+            "CLUSTER_SLOTS_PER_GPU": "",
+            # Not the one of the host: what a test does with GPUs is nobody else's business.
+            "CLUSTER_SLOTS_VOLUME": f"{self.project}-slots",
             "FASHION_MNIST_DIR": "",
             "KERAS_BACKEND": "tensorflow",
             "PROGRAM": "",
@@ -134,15 +139,17 @@ class Stack:
     def logs(self, *services: str) -> str:
         return docker(*self.compose("logs", "--no-color", "--no-log-prefix", *services), env=self.env())
 
-    def wait_for_line(self, service: str, text: str) -> None:
-        """Returns at the first line of the service's log that holds the text; the test's timeout bounds the wait."""
+    def wait_for_line(self, service: str, text: str) -> str:
+        """Returns the first line of the service's log that holds the text; the test's timeout bounds the wait."""
         command = ["docker", *self.compose("logs", "--follow", "--no-color", "--no-log-prefix", service)]
         with subprocess.Popen(
             command, env={**os.environ, **self.env()}, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
         ) as follower:
             assert follower.stdout is not None
             try:
-                assert any(text in line for line in follower.stdout), f"{service} ended without a word of {text!r}"
+                found = next((line for line in follower.stdout if text in line), None)
+                assert found is not None, f"{service} ended without a word of {text!r}"
+                return found
             finally:
                 follower.kill()
 

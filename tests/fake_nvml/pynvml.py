@@ -1,8 +1,8 @@
 """Stands in for NVIDIA's `pynvml` where this directory is on PYTHONPATH: GPUs that are not there.
 
-FAKE_GPUS in the environment is their number, or `broken` for a driver that does not work; FAKE_GPU_GB their memory each
-(default 80); FAKE_MIG=N partitions each into N instances. `tests/cluster/test_devices.py` holds what is here against the
-real module.
+FAKE_GPUS in the environment is their number, or `broken` for a driver that does not work; FAKE_GPU_GB is their memory
+each (default 80); FAKE_MIG=N partitions each into N instances. `tests/cluster/test_devices.py` holds what is here
+against the real module.
 """
 
 import os
