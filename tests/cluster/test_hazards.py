@@ -26,7 +26,9 @@ import pytest
 import cluster
 from cluster import seams
 from cluster.chief import Chief, Description, Host
+from cluster.devices import Gpu, Gpus
 from cluster.errors import CannotListen, ChiefUnreachable, DirectoryError, LeaseLost, SearchFailed
+from cluster.placement import Placement
 from cluster.policy import Policy
 from cluster.program import Identity
 from cluster.roles import LocalRole, WorkerRole, describe
@@ -34,6 +36,7 @@ from cluster.rpc import cluster_pb2 as pb
 from cluster.rpc.client import ChiefClient, RemoteSession
 from cluster.rpc.server import serve
 from cluster.search import Answer, Grant, Search
+from cluster.slots import SlotDirectory
 from cluster.state import hold_project
 from cluster.trainer import RECYCLED, Leave, OracleProxy
 from tests.cluster.conftest import Clock, OwnerRole, finish, make_oracle, make_tuner, open_search, take
@@ -42,7 +45,6 @@ HAZARDS = {f"h{number:02}" for number in range(1, 30)}
 LATER = {
     "h14": "Bayesian search that proposes the same again: comes with oracles of our own",
     "h18": "a port that anyone can use: comes with tokens and TLS",
-    "h19": "every worker on GPU 0: comes with slots on devices",
     "h22": "an oracle that stops a trial early: comes with early stopping",
     "h26": "a Bayesian suggestion that takes seconds: comes with oracles of our own",
 }
@@ -551,7 +553,26 @@ def test_h17_two_chiefs_share_neither_a_port_nor_a_project(tmp_path: Path) -> No
         pass
 
 
-# --- memory, disk, epochs
+# --- devices, memory, disk, epochs
+
+
+def test_h19_each_worker_has_a_gpu_of_its_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A stock tuner leaves the variables as they are: all workers see all GPUs, and Keras takes the first."""
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "0,1,2,3")
+    make_tuner(tmp_path / "stock", make_oracle())
+    assert os.environ["CUDA_VISIBLE_DEVICES"] == "0,1,2,3"
+
+    gpus = Gpus(tuple(Gpu(f"GPU-{number}", str(number), "GPU", 8 * 10**9) for number in range(4)), 4)
+    placements = [Placement(gpus, directory=SlotDirectory(tmp_path / "slots")) for _ in range(5)]  # five supervisors
+    *places, fifth = [placement.take(f"worker-{number}") for number, placement in enumerate(placements)]
+    seen = [place.environment["CUDA_VISIBLE_DEVICES"] for place in places if place is not None]
+    assert seen == ["GPU-0", "GPU-1", "GPU-2", "GPU-3"]
+    assert fifth is None
+    assert places[2] is not None
+    places[2].release()
+    later = placements[4].take("worker-4")
+    assert later is not None
+    assert later.environment["CUDA_VISIBLE_DEVICES"] == "GPU-2"
 
 
 def test_h20_a_trainer_makes_room_before_its_memory_is_full(tmp_path: Path) -> None:
