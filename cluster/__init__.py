@@ -5,6 +5,8 @@ The map of the package, from the outside in; imports go only downwards:
     cli          the commands; the only reader of argv and environment
     launch       `run --workers N`: chief and workers as child processes
     worker       the supervisor of a trainer; trainer_process: the trainer as it sees it
+    doctor       what this host has for a search, and what it lacks
+    status       a search as its files tell it
     roles        what tuner.search() does in each role
     rpc          the chief on the wire
     chief        who is here, and the program's searches one after another

@@ -5,16 +5,18 @@ from __future__ import annotations
 import atexit
 import contextlib
 import functools
+import json
 import logging
 import os
 import signal
 import sys
 import threading
+import time
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, fields
 from pathlib import Path
 from types import FrameType
-from typing import Annotated, Any, NoReturn
+from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
 import typer
 
@@ -25,6 +27,9 @@ from cluster.errors import CannotSave, ClusterError, SearchFailed, UsageError
 from cluster.placement import SLOT_DIRECTORY, Wanted
 from cluster.policy import Policy
 from cluster.program import Program
+
+if TYPE_CHECKING:
+    from rich.console import Console
 
 log = logging.getLogger("cluster")
 
@@ -136,6 +141,7 @@ SlotDir = Annotated[
         envvar="CLUSTER_SLOT_DIR", help="Where this host's workers see which GPUs are taken; never a network disk."
     ),
 ]
+AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object.")]
 LeashEnd = Annotated[int | None, typer.Option("--leash", hidden=True)]
 
 
@@ -313,6 +319,40 @@ def worker(
     raise typer.Exit(code)
 
 
+@app.command()
+def doctor(
+    as_json: AsJson = False,
+    device: DeviceKind = "auto",
+    slots_per_gpu: SlotsPerGpu = 1,
+    slot_dir: SlotDir = SLOT_DIRECTORY,
+) -> None:
+    """Say what this host has for a search, and what it lacks."""
+    from cluster.doctor import Doctor
+
+    here = Doctor(_wanted(device, slots_per_gpu, False, slot_dir), os.environ)
+    if as_json:
+        found = here.as_json()
+        typer.echo(json.dumps(found, indent=2))
+        raise typer.Exit(0 if found["ok"] else 1)
+    raise typer.Exit(0 if here.tell(_console()) else 1)
+
+
+@app.command()
+def status(
+    directory: Annotated[Path, typer.Argument(metavar="DIR", help="A project directory.", show_default=False)],
+    as_json: AsJson = False,
+) -> None:
+    """Show a search as it stands, from its files."""
+    from cluster.status import read
+
+    _configure_logging()
+    standing = read(directory)
+    if as_json:
+        typer.echo(json.dumps(standing.as_json(), indent=2))
+    else:
+        standing.tell(_console(), time.time())
+
+
 @app.command(context_settings=PROGRAM_CONTEXT, hidden=True)
 def trainer(
     words: Words = None,
@@ -367,6 +407,14 @@ def _wanted(device: str, slots_per_gpu: int, allow_cpu: bool, slot_dir: Path) ->
     if device not in placement.KINDS:
         raise UsageError(f"--device {device!r} is none of {', '.join(placement.KINDS)}")
     return Wanted(device, slots_per_gpu, allow_cpu, slot_dir)
+
+
+def _console() -> Console:
+    """Where tables are shown: as wide as the terminal, or as 100 columns where there is none."""
+    from rich.console import Console
+
+    wide = sys.stdout.isatty() or "COLUMNS" in os.environ
+    return Console(highlight=False, markup=False, emoji=False, width=None if wide else 100)
 
 
 def _hold_slot(files: str) -> None:

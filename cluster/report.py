@@ -35,7 +35,10 @@ def write(oracle: Any, directory: Path) -> str:
 
 def _rows(oracle: Any, directory: Path) -> list[dict[str, Any]]:
     """One row a trial, the best first, those without a score last."""
-    ends = {e["trial"]: e for e in EventLog(directory).read() if e["event"] == "end"}
+    events = EventLog(directory).read()
+    ends = {e["trial"]: e for e in events if e["event"] == "end"}
+    granted_on = {(e["trial"], e["attempt"]): e.get("device") for e in events if e["event"] == "grant"}
+    devices = {trial: granted_on.get((trial, end.get("attempt"))) for trial, end in ends.items()}
     rows = []
     for trial in oracle.trials.values():
         end = ends.get(trial.trial_id, {})
@@ -50,6 +53,7 @@ def _rows(oracle: Any, directory: Path) -> list[dict[str, Any]]:
                 "best_epoch": None if score is None or trial.best_step is None else trial.best_step + 1,
                 "attempts": end.get("attempt"),
                 "worker": end.get("worker"),
+                **({"device": devices.get(trial.trial_id)} if any(devices.values()) else {}),
                 "seconds": end.get("seconds"),
                 **{f"hp:{name}": value for name, value in trial.hyperparameters.values.items()},
                 "message": trial.message,

@@ -112,7 +112,7 @@ def _read_real(environ: Mapping[str, str], files: OfficialFiles) -> RawArrays:
             )
         return read_folder(folder, files)
 
-    caches = _keras_caches(environ)
+    caches = keras_caches(environ)
     for folder in caches:
         if not missing(folder, files):
             return _read_or_repair(folder, files)
@@ -121,7 +121,7 @@ def _read_real(environ: Mapping[str, str], files: OfficialFiles) -> RawArrays:
     return _read_or_repair(folder, files)
 
 
-def _keras_caches(environ: Mapping[str, str]) -> list[Path]:
+def keras_caches(environ: Mapping[str, str]) -> list[Path]:
     """Where Keras keeps this data set: in its home, or in the temporary folder when it may not write there."""
     home = Path(environ.get("KERAS_HOME") or "~/.keras").expanduser()
     return [base / "datasets" / "fashion-mnist" for base in (home, Path(tempfile.gettempdir()) / ".keras")]

@@ -13,7 +13,7 @@ ROOT = Path(__file__).parents[2]
 # From the outside in. A module may import what stands after it.
 ORDER = [
     ["cli"],
-    ["launch", "worker"],
+    ["launch", "worker", "doctor", "status"],
     ["roles"],
     ["rpc.server", "rpc.client"],
     ["rpc.stock", "rpc.codec", "rpc.status", "rpc"],
