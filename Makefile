@@ -4,15 +4,16 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: help demo test check e2e bench chaos proto lock clean
+.PHONY: help demo test check e2e bench bench-gpu chaos proto lock clean
 
 help:
-	@echo "make demo    a chief and two workers tune fashion/ on a small sample"
-	@echo "make test    the tests (no Docker, no GPU)"
-	@echo "make check   format, lint, types"
-	@echo "make e2e     the tests in real containers (needs a Docker Engine with Compose v2)"
-	@echo "make bench   the benchmarks"
-	@echo "make chaos   a search under KILLS=100 faults"
+	@echo "make demo        a chief and two workers tune fashion/ on a small sample"
+	@echo "make test        the tests (no Docker, no GPU)"
+	@echo "make check       format, lint, types"
+	@echo "make e2e         the tests in real containers (needs a Docker Engine with Compose v2)"
+	@echo "make bench       the benchmarks"
+	@echo "make bench-gpu   1, 2, 4 and 8 trainers on one GPU; BACKEND=jax"
+	@echo "make chaos       a search under KILLS=100 faults"
 
 $(READY): pyproject.toml requirements.lock
 	@$(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))' || \
@@ -42,6 +43,10 @@ e2e: $(READY)
 
 bench: $(READY)
 	$(BIN)/python -m tests.bench
+
+BACKEND ?= jax
+bench-gpu: $(READY)
+	$(BIN)/python -m tests.bench.gpu --backend $(BACKEND) --json results/bench-gpu.json
 
 KILLS ?= 100
 SEED ?= 1

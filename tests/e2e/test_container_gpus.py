@@ -3,7 +3,10 @@
 The GPUs are not there: `tests/fake_nvml` says so to the workers. The locks, the containers and their ends are real.
 """
 
+import itertools
 import json
+import re
+import time
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -39,7 +42,7 @@ def log(container: Container) -> list[tuple[float, str]]:
 
 def when(container: Container, text: str) -> float:
     """When a container first wrote a line that holds the text."""
-    return next(time for time, line in log(container) if text in line)
+    return next(stamp for stamp, line in log(container) if text in line)
 
 
 def says(container: Container, text: str) -> bool:
@@ -49,7 +52,7 @@ def says(container: Container, text: str) -> bool:
 def check_that_no_two_shared_a_gpu(trials: list[dict[str, Any]]) -> None:
     for gpu in {trial["gpu"] for trial in trials}:
         on_it = [trial for trial in trials if trial["gpu"] == gpu]
-        for earlier, later in zip(on_it, on_it[1:], strict=False):
+        for earlier, later in itertools.pairwise(on_it):
             assert earlier["end"] <= later["start"], f"two on {gpu}: {earlier} and {later}"
 
 
@@ -96,6 +99,7 @@ def test_a_killed_holders_gpu_goes_to_one_who_waits(stack: Stack, capsys: pytest
     assert stack.up("-d", "--scale", "worker=5").returncode == 0
     stack.wait_for_line("worker", WAITS)
     host = stack.wait_for_line("worker", "begins on").split()[-1]
+    told = time.time()
     docker("kill", host)  # which the engine does not undo
     stack.wait()
 
@@ -115,14 +119,14 @@ def test_a_killed_holders_gpu_goes_to_one_who_waits(stack: Stack, capsys: pytest
     assert {trial["gpu"] for trial in trials if trial["host"] == heir.id[:12]} == {lost["gpu"]}
     check_that_grants_name_the_gpus(stack.results)
 
-    seconds = when(heir, "cluster: on gpu ") - killed.finished
+    seconds = when(heir, "cluster: on gpu ") - told
     with capsys.disabled():
-        print(f"\na holder's container was killed: another has its GPU {seconds:.2f} s later")
-    assert 0 <= seconds < 10
+        print(f"\n`docker kill` of a worker on a GPU: one that waited has it {seconds:.2f} s later")
+    assert seconds < 10
 
 
 def test_two_projects_of_a_host_share_its_gpus(stack: Stack, tmp_path: Path) -> None:
-    """The volume is there as long as any of them uses it, and goes with the last."""
+    """And `down --volumes` of one takes nothing from the other."""
     with_gpus(stack, 1, "--trials", "1", "--seconds", "2")
     volume = stack.env()["CLUSTER_SLOTS_VOLUME"]
     (tmp_path / "other").mkdir()
@@ -151,15 +155,15 @@ def test_two_projects_of_a_host_share_its_gpus(stack: Stack, tmp_path: Path) -> 
 
 def test_the_trainers_of_a_host_share_its_cores(stack: Stack) -> None:
     """Each container sees all of them; the chief knows by the kernel's boot id that it is the same ones."""
-    total = int(docker("info", "--format", "{{.NCPU}}"))
-    if total < 2:
-        pytest.skip("one core cannot be shared out")
     stack.program("devices_seen.py", "--trials", "16")
     done = stack.up("--scale", "worker=2")
     assert done.returncode == 0, done.stdout
 
     check_completed(stack.results / "devices", 16)
     check_all_ended_well(stack.containers("worker"), 2)
+    [total] = {int(cores) for cores in re.findall(r"on cpu, with \d+ of (\d+) cores", stack.logs("worker"))}
+    if total < 2:
+        pytest.skip("one core cannot be shared out")
     last = {trial["host"]: set(trial["cores"]) for trial in seen(stack.results)}  # shares settle after some seconds
     one, other = last.values()
     assert not one & other
