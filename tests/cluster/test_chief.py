@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import itertools
 import threading
 from dataclasses import replace
 from typing import Any
 
 import pytest
 
-from cluster.chief import Chief, Description, Host
+from cluster.chief import Chief, Description, Host, Share
 from cluster.errors import Refused, SearchFailed, TrainerAhead
 from cluster.program import Identity
 
@@ -231,6 +232,126 @@ def test_the_chief_stays_until_every_worker_has_read_the_end() -> None:
     chief.beat("reads")  # whose supervisor learns that this is the end
     ending.join(timeout=10)
     assert not ending.is_alive()
+
+
+def test_the_chief_does_not_wait_for_a_worker_that_waits_for_a_device(
+    caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It has run nothing in this search, and will read no end."""
+    monkeypatch.setattr("cluster.chief.TOLD_SECONDS", 0)
+    chief, _ = chief_with_search()
+    chief.join("waits from the start", "s", Host("host"), PROGRAM, waiting=True)
+    chief.join("waits again", "s", Host("host"), PROGRAM)
+    chief.beat("waits again", waiting=True)
+    chief.finish(0)
+    assert "not waiting any longer" not in caplog.text
+    chief.join("works", "s", Host("host"), PROGRAM)
+    chief.beat("waits again", waiting=False)
+    chief.finish(0)
+    assert "not waiting any longer for waits again, works" in caplog.text
+
+
+def test_the_end_comes_as_soon_as_the_last_worker_waits_for_a_device(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("cluster.chief.TOLD_SECONDS", 0)
+    chief, _ = chief_with_search()
+    chief.join("w", "s", Host("host"), PROGRAM)
+    ending = threading.Thread(target=lambda: chief.finish(30))
+    ending.start()
+    chief.beat("w", waiting=False)
+    assert ending.is_alive()
+    chief.beat("w", waiting=True)
+    ending.join(timeout=10)
+    assert not ending.is_alive()
+
+
+class TestTheCoresOfAHost:
+    """Are shared by the workers that run on it, and by those that are about to come."""
+
+    HERE = Host("here", "boot-1", "0-7", "group-1")
+
+    def join(self, chief: Chief, *names: str, host: Host = HERE, waiting: bool = False) -> None:
+        for name in names:
+            chief.join(name, f"session of {name}", host, PROGRAM, waiting=waiting)
+
+    def places(self, chief: Chief) -> dict[str, tuple[int, int]]:
+        shares = {name: chief.share(name) for name in chief.present}
+        return {name: (share.place, share.places) for name, share in shares.items()}
+
+    def test_are_all_for_one_who_is_alone(self) -> None:
+        chief = Chief(PROGRAM)
+        assert chief.share("not here yet") == Share(0, 1, 1)
+        self.join(chief, "w")
+        assert chief.share("w") == Share(0, 1, 1)
+
+    def test_are_dealt_by_name_whoever_came_first(self) -> None:
+        for names in itertools.permutations(["a", "b", "c"]):
+            chief = Chief(PROGRAM)
+            self.join(chief, *names)
+            assert self.places(chief) == {"a": (0, 3), "b": (1, 3), "c": (2, 3)}
+
+    def test_are_known_by_the_hosts_id_and_not_by_its_name(self) -> None:
+        """Containers of one host have names of their own, and hosts may have the same."""
+        chief = Chief(PROGRAM)
+        self.join(chief, "a", host=Host("container-1", "boot-1", "0-7", "g1"))
+        self.join(chief, "b", host=Host("container-2", "boot-1", "0-7", "g2"))
+        self.join(chief, "c", host=Host("container-1", "boot-2", "0-7", "g1"))
+        assert self.places(chief) == {"a": (0, 2), "b": (1, 2), "c": (0, 1)}
+
+    def test_of_two_hosts_without_an_id_are_known_by_their_names(self) -> None:
+        """Systems other than Linux have none."""
+        chief = Chief(PROGRAM)
+        self.join(chief, "a", host=Host("mac-1", "", "0-7"))
+        self.join(chief, "b", host=Host("mac-2", "", "0-7"))
+        self.join(chief, "c", host=Host("mac-2", "", "0-7"))
+        assert self.places(chief) == {"a": (0, 1), "b": (0, 2), "c": (1, 2)}
+
+    def test_that_a_worker_may_not_use_are_not_shared_with_it(self) -> None:
+        chief = Chief(PROGRAM)
+        self.join(chief, "a", "b", host=Host("here", "boot-1", "0-3"))
+        self.join(chief, "c", host=Host("here", "boot-1", "4-7"))
+        assert self.places(chief) == {"a": (0, 2), "b": (1, 2), "c": (0, 1)}
+
+    def test_are_not_for_those_who_wait_for_a_device(self) -> None:
+        chief = Chief(PROGRAM)
+        self.join(chief, "a", "c")
+        self.join(chief, "b", waiting=True)
+        assert (chief.share("a"), chief.share("c")) == (Share(0, 2, 2), Share(1, 2, 2))
+        assert chief.share("b") == Share(1, 3, 3), "as it will be, when it has one"
+        chief.beat("b", waiting=False)
+        assert self.places(chief) == {"a": (0, 3), "b": (1, 3), "c": (2, 3)}
+        chief.beat("a", waiting=True)
+        assert (chief.share("b"), chief.share("c")) == (Share(0, 2, 2), Share(1, 2, 2))
+
+    def test_are_kept_for_those_who_are_about_to_come(self) -> None:
+        """Else the first of four would start with all of them."""
+        chief = Chief(PROGRAM, expected=3)
+        self.join(chief, "b")
+        assert chief.share("b") == Share(0, 3, 3)
+        self.join(chief, "a")
+        assert self.places(chief) == {"a": (0, 3), "b": (1, 3)}
+        self.join(chief, "c")
+        assert self.places(chief) == {"a": (0, 3), "b": (1, 3), "c": (2, 3)}
+
+    def test_are_dealt_again_when_a_worker_has_left(self) -> None:
+        chief = Chief(PROGRAM, expected=3)
+        self.join(chief, "a", "b", "c")
+        chief.left("b", "session of b", "it was told to leave", counted=False)
+        assert self.places(chief) == {"a": (0, 2), "c": (1, 2)}
+        self.join(chief, "d")
+        assert self.places(chief) == {"a": (0, 3), "c": (1, 3), "d": (2, 3)}
+
+    def test_are_counted_once_for_a_worker_on_two_connections(self) -> None:
+        chief = Chief(PROGRAM)
+        self.join(chief, "a", "a", "b")
+        assert self.places(chief) == {"a": (0, 2), "b": (1, 2)}
+
+    def test_are_together_under_the_quota_of_a_control_group(self) -> None:
+        chief = Chief(PROGRAM)
+        self.join(chief, "a", "b", host=Host("here", "boot-1", "0-7", "group-1"))
+        self.join(chief, "c", host=Host("here", "boot-1", "0-7", "group-2"))
+        self.join(chief, "d", host=Host("here", "boot-1", "0-7", "group-1"), waiting=True)
+        assert [chief.share(name) for name in "abc"] == [Share(0, 3, 2), Share(1, 3, 2), Share(2, 3, 1)]
+        assert chief.share("d") == Share(3, 4, 3)
 
 
 def test_a_traceback_is_told_once() -> None:

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.e2e.launcher import PROGRAMS, Running, check_completed, children, cluster, events
+from tests.e2e.launcher import ENVIRONMENT, PROGRAMS, Running, check_completed, children, cluster, events
 
 SLOW = str(PROGRAMS / "slow_epochs.py")
 
@@ -34,9 +34,15 @@ def epochs_of(*outputs: str) -> list[int]:
     return [int(epoch) for output in outputs for epoch in re.findall(r"^epoch (\d+) at step", output, re.MULTILINE)]
 
 
+@pytest.mark.parametrize("backend", ["tensorflow", "jax"])
 def test_a_killed_workers_trial_goes_on_elsewhere(
-    start: Callable[..., Running], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    start: Callable[..., Running],
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+    backend: str,
 ) -> None:
+    monkeypatch.setitem(ENVIRONMENT, "KERAS_BACKEND", backend)
     chief, workers = chief_and_workers(start, 18780, SLOW)
     for name in ("a", "b"):
         chief.read_until(f"{'ab'[name == 'b']} joined|joined")

@@ -42,9 +42,10 @@ def test_a_base_tuner_subclass(tmp_path: Path, options: list[str]) -> None:
     assert "6 trials completed" in (project / "report.md").read_text()
 
 
+@pytest.mark.parametrize("backend", ["tensorflow", "jax"])
 @pytest.mark.parametrize("options", BACKENDS, ids=["local", "workers"])
-def test_a_hyper_model_with_reads_after_the_search(tmp_path: Path, options: list[str]) -> None:
-    done = cluster(tmp_path, "run", *options, str(PROGRAMS / "hyper_model.py"))
+def test_a_hyper_model_with_reads_after_the_search(tmp_path: Path, options: list[str], backend: str) -> None:
+    done = cluster(tmp_path, "run", *options, str(PROGRAMS / "hyper_model.py"), KERAS_BACKEND=backend)
     assert done.returncode == 0, done.stdout
     check_completed(tmp_path / "results" / "hm", 4)
     processes = 4 if options else 1
