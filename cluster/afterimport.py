@@ -55,7 +55,7 @@ class _AfterImport(MetaPathFinder, Loader):
     def exec_module(self, module: ModuleType) -> None:
         assert self._loader is not None
         assert module.__spec__ is not None
-        sys.meta_path.remove(self)
         module.__loader__ = module.__spec__.loader = self._loader
-        self._loader.exec_module(module)
+        self._loader.exec_module(module)  # when it raises, the program may try again
+        sys.meta_path.remove(self)
         self._then()

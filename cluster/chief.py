@@ -88,6 +88,11 @@ class Host:
     cores: str = ""
     group: str = ""
 
+    @property
+    def place(self) -> tuple[str, str]:
+        """What those have in common who share the same cores; a host without an id is known by its name."""
+        return self.id or f"named {self.name}", self.cores
+
 
 @dataclass(frozen=True)
 class Share:
@@ -218,7 +223,7 @@ class Chief:
             known = self._here.get(worker)
             if known is None:
                 return Share(0, 1, 1)
-            same = [x for x in self._here.values() if (x.host.id, x.host.cores) == (known.host.id, known.host.cores)]
+            same = [x for x in self._here.values() if x.host.place == known.host.place]
             running = sorted({x.worker for x in same if not x.waiting} | {worker})
             together = [x for x in same if x.worker in running and x.host.group == known.host.group]
             coming = max(0, self.expected - len(self._came))

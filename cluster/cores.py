@@ -71,9 +71,13 @@ def pin(cores: Iterable[int], tasks: Path = PROC / "self/task") -> None:
     if not hasattr(os, "sched_setaffinity"):
         return
     wanted = set(cores)
-    for task in sorted(tasks.iterdir(), key=lambda path: int(path.name)):
-        with contextlib.suppress(ProcessLookupError):  # a thread that has just ended
-            os.sched_setaffinity(int(task.name), wanted)
+    done: set[int] = set()
+    # Again, until there are no new ones: what a thread starts before its turn has come is where it was.
+    while new := {int(task.name) for task in tasks.iterdir()} - done:
+        for number in sorted(new):
+            with contextlib.suppress(ProcessLookupError):  # a thread that has just ended
+                os.sched_setaffinity(number, wanted)
+        done |= new
 
 
 def to_text(cores: Iterable[int]) -> str:
@@ -98,18 +102,7 @@ def from_text(text: str) -> tuple[int, ...]:
 
 def quota(proc: Path = PROC, cgroups: Path = CGROUPS) -> float | None:
     """How many cores' time the control group of this process may use; None without a limit."""
-    limits = []
-    for place in _groups(proc, cgroups):
-        with contextlib.suppress(OSError, ValueError, ZeroDivisionError):
-            if (place / "cpu.max").exists():
-                most, period = (place / "cpu.max").read_text().split()
-                if most != "max":
-                    limits.append(int(most) / int(period))
-            else:
-                most = (place / "cpu.cfs_quota_us").read_text()
-                if int(most) > 0:
-                    limits.append(int(most) / int((place / "cpu.cfs_period_us").read_text()))
-    return min(limits, default=None)
+    return min((limit for limit, _ in _limits(_groups(proc, cgroups))), default=None)
 
 
 def host_id(proc: Path = PROC) -> str:
@@ -120,11 +113,27 @@ def host_id(proc: Path = PROC) -> str:
 
 
 def group_id(proc: Path = PROC, cgroups: Path = CGROUPS) -> str:
-    """A name for the control group of this process, within its host: those in one share its quota."""
-    for place in _groups(proc, cgroups):
+    """A name, within the host, for the control group that limits this process: those in it share its quota."""
+    groups = _groups(proc, cgroups)
+    limited = [place for _, place in sorted(_limits(groups), key=lambda found: found[0])]
+    for place in [*limited, *groups]:
         with contextlib.suppress(OSError):
             return str(place.stat().st_ino)
     return ""
+
+
+def _limits(groups: Iterable[Path]) -> list[tuple[float, Path]]:
+    """The quota of each control group that has one, in cores' time."""
+    found = []
+    for place in groups:
+        with contextlib.suppress(OSError, ValueError, ZeroDivisionError):
+            if (place / "cpu.max").exists():
+                most, period = (place / "cpu.max").read_text().split()
+            else:
+                most, period = (place / "cpu.cfs_quota_us").read_text(), (place / "cpu.cfs_period_us").read_text()
+            if most != "max" and int(most) > 0:
+                found.append((int(most) / int(period), place))
+    return found
 
 
 def _groups(proc: Path, cgroups: Path) -> list[Path]:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import importlib.metadata
+import itertools
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
@@ -83,9 +84,11 @@ def find_gpus(environ: Mapping[str, str], nvml: Callable[[], ModuleType] | None 
     """
     for variable in ("ROCR_VISIBLE_DEVICES", "HIP_VISIBLE_DEVICES"):
         if environ.get(variable):
-            names = [x.strip() for x in environ[variable].split(",") if x.strip() and not x.strip().startswith("-")]
+            names = dict.fromkeys(_listed(environ[variable]))
             amd = tuple(Gpu(name, str(place), "AMD GPU", 0, variable=variable) for place, name in enumerate(names))
-            return Gpus(amd, len(amd))
+            if amd:
+                return Gpus(amd, len(amd))
+            break  # AMD's are hidden, which says nothing about NVIDIA's
     with _session(nvml or _pynvml) as session:
         if session is None:
             return Gpus()
@@ -152,28 +155,28 @@ def _memory(nvml: Any, handle: Any) -> int:
 
 def _told_to_container(gpus: list[Gpu], value: str | None) -> list[Gpu]:
     """What `NVIDIA_VISIBLE_DEVICES` leaves. Mostly the runtime has left just that already, and numbered it anew."""
-    value = (value or "all").strip()
-    if value.lower() in NO_GPU:
+    names = [x.strip() for x in (value or "").split(",") if x.strip()]
+    if names == ["none"]:
         return []
-    names = [x.strip() for x in value.split(",") if x.strip()]
-    if value == "all" or not names:
+    # What names none was not for the runtime: `all`, `void` beside CDI, a path in Kubernetes.
+    if not names or not all(re.fullmatch(r"\d+(:\d+)?|(GPU|MIG)-.+", name) for name in names):
         return gpus
-    if all(re.fullmatch(r"\d+(:\d+)?", name) for name in names):
-        if len(gpus) <= len(names):
-            return gpus
-        return _named(gpus, names, "NVIDIA_VISIBLE_DEVICES")
+    here = {gpu.id if ":" in "".join(names) else gpu.parent or gpu.id for gpu in gpus}
+    if names[0][0].isdigit() and len(here) <= len(names):
+        return gpus
     return _named(gpus, names, "NVIDIA_VISIBLE_DEVICES")
 
 
 def _visible_to_cuda(gpus: list[Gpu], value: str | None) -> list[Gpu]:
     if value is None:
         return gpus
-    names: list[str] = []
-    for name in (x.strip() for x in value.split(",")):
-        if not name or name.startswith("-") or name.lower() in NO_GPU:
-            break  # CUDA sees nothing from here on
-        names.append(name)
-    return _named(gpus, names, "CUDA_VISIBLE_DEVICES")
+    return _named(gpus, _listed(value), "CUDA_VISIBLE_DEVICES")
+
+
+def _listed(value: str) -> list[str]:
+    """The names in a list of CUDA's or HIP's, up to the first that is none: nothing is seen from there on."""
+    names = [x.strip() for x in value.split(",")]
+    return list(itertools.takewhile(lambda x: x and not x.startswith("-") and x.lower() not in NO_GPU, names))
 
 
 def _named(gpus: list[Gpu], names: Iterable[str], variable: str) -> list[Gpu]:
@@ -182,9 +185,11 @@ def _named(gpus: list[Gpu], names: Iterable[str], variable: str) -> list[Gpu]:
     for name in names:
         if name[0].isdigit():
             matches = [gpu for gpu in gpus if name in (gpu.index, gpu.index.partition(":")[0])]
+            called = {name for _ in matches}
         else:
             matches = [gpu for gpu in gpus if gpu.id.startswith(name) or gpu.parent.startswith(name)]
-        if not matches or len({gpu.parent or gpu.id for gpu in matches}) > 1:
+            called = {gpu.id if gpu.id.startswith(name) else gpu.parent for gpu in matches}
+        if len(called) != 1:
             here = ", ".join(f"{gpu.index} = {gpu.id}" for gpu in gpus) or "none"
             what = "no GPU" if not matches else "more than one GPU"
             raise UsageError(f"{variable} asks for {name!r}, and {what} here is called so. There are: {here}")
@@ -194,7 +199,7 @@ def _named(gpus: list[Gpu], names: Iterable[str], variable: str) -> list[Gpu]:
 
 def backends_with_gpu() -> list[str]:
     """Which installed backends of Keras were built for GPUs; whether such a build finds a GPU is another matter."""
-    packages = {re.sub(r"[-_.]+", "-", name or "").lower() for name in _distributions()}
+    packages = {re.sub(r"[-_.]+", "-", name).lower() for name in _distributions()}
     found = []
     if packages & {"tensorflow", "tensorflow-rocm", "tf-nightly"}:
         found.append("tensorflow")
@@ -207,7 +212,8 @@ def backends_with_gpu() -> list[str]:
 
 def _distributions() -> Iterator[str]:
     for distribution in importlib.metadata.distributions():
-        yield distribution.metadata["Name"]
+        if "Name" in distribution.metadata:
+            yield distribution.metadata["Name"]
 
 
 def _torch_is_built_for_gpus() -> bool:

@@ -30,6 +30,7 @@ from rich.text import Text
 from cluster import cores, devices, placement
 from cluster.devices import Gpu, Gpus
 from cluster.errors import CannotSave, ClusterError, DeviceError, DirectoryError, UsageError
+from cluster.memory import backend_name
 from cluster.notices import is_notice
 from cluster.placement import GIGABYTE, Wanted
 from cluster.seams.check import KERAS_TUNER
@@ -315,18 +316,6 @@ class Doctor:
             return _from_error("results", error)
         where = "./results" if place == results else "the current directory"
         return Check("results", OK, f"{where} can be written")
-
-
-def backend_name(environ: Mapping[str, str]) -> str:
-    """The backend that Keras would load: the variable's, or that of Keras's own settings, or TensorFlow."""
-    if environ.get("KERAS_BACKEND"):
-        return environ["KERAS_BACKEND"]
-    home = Path(environ.get("KERAS_HOME") or Path(environ.get("HOME", "/")) / ".keras")
-    try:
-        settings = json.loads((home / "keras.json").read_text())
-    except (OSError, ValueError):
-        settings = None
-    return str(settings.get("backend", "tensorflow")) if isinstance(settings, dict) else "tensorflow"
 
 
 def _ask(entry: EntryPoint) -> Iterator[Check]:

@@ -6,9 +6,11 @@ Owns what cannot be said by a variable (`placement.py` sets those): TensorFlow a
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from pathlib import Path
 from typing import Any
 
 from cluster.afterimport import after_import
@@ -28,8 +30,9 @@ TEXTS = (
     "CUDA out of memory",
     "CUBLAS_STATUS_ALLOC_FAILED",
     "CUDNN_STATUS_ALLOC_FAILED",
+    "Dst tensor is not initialized",  # TensorFlow's words for an array that did not fit
 )
-NOT_MEMORY = ("No space left on device", "Disk quota exceeded")
+NOT_MEMORY = ("No space left on device", "Disk quota exceeded", "Too many open files")
 
 
 @contextlib.contextmanager
@@ -54,20 +57,32 @@ def limit_tensorflow(tensorflow: Any, share: float, total: int) -> None:
     gpus = config.list_physical_devices("GPU")
     if not gpus:
         return
-    if os.environ.get("KERAS_BACKEND", "tensorflow") != "tensorflow":
+    if backend_name(os.environ) != "tensorflow":
         config.set_visible_devices([], "GPU")  # Keras reads data with it, and it would take memory to no purpose
         return
     if share < 1 and total:
         limit = config.LogicalDeviceConfiguration(memory_limit=int(total * share / 2**20))
         config.set_logical_device_configuration(gpus[0], [limit])
         # Memory grows already, up to the limit, and TensorFlow refuses the program's wish for it beside a limit.
-        config.experimental.set_memory_growth = lambda *_: None
+        config.experimental.set_memory_growth = lambda *_, **__: None
 
 
 def limit_torch(torch: Any, share: float) -> None:
     """Limits PyTorch to a share of the only GPU that it sees."""
-    if share < 1 and os.environ.get("KERAS_BACKEND") == "torch" and torch.cuda.is_available():
+    if share < 1 and backend_name(os.environ) == "torch" and torch.cuda.is_available():
         torch.cuda.set_per_process_memory_fraction(share)
+
+
+def backend_name(environ: Mapping[str, str]) -> str:
+    """The backend that Keras would load: the variable's, or that of Keras's own settings, or TensorFlow."""
+    if environ.get("KERAS_BACKEND"):
+        return environ["KERAS_BACKEND"]
+    home = Path(environ.get("KERAS_HOME") or Path(environ.get("HOME", "/")) / ".keras")
+    try:
+        settings = json.loads((home / "keras.json").read_text())
+    except (OSError, ValueError):
+        settings = None
+    return str(settings.get("backend", "tensorflow")) if isinstance(settings, dict) else "tensorflow"
 
 
 def has_run_out(error: BaseException | None) -> bool:

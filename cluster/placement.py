@@ -6,6 +6,7 @@ Owns the choice. `devices.py` says what there is, `slots.py` what is free, `core
 from __future__ import annotations
 
 import logging
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -24,6 +25,7 @@ GIGABYTE = 10**9
 LEAST_MEMORY = GIGABYTE
 # What the trainers of one GPU may divide among them; the rest is for what their runtimes take beside.
 DIVISIBLE = 0.92
+LOOKS, LOOK_SECONDS = 5, 0.2  # before a worker that may is content with the processor
 HIDDEN = {"CUDA_VISIBLE_DEVICES": "-1", "HIP_VISIBLE_DEVICES": "-1", "ROCR_VISIBLE_DEVICES": "-1"}
 NO_GPU_FOR_JAX = {"JAX_PLATFORMS": "cpu"}
 
@@ -119,15 +121,26 @@ class Placement:
         """Takes a place, without waiting: the emptiest GPU first. None where all slots are held, and the processor is
         not allowed.
         """
-        for number in range(self._wanted.slots_per_gpu):
-            for gpu in self.gpus.usable:
-                assert self.directory is not None
-                slot = self.directory.take(gpu.key, number, self._wanted.slots_per_gpu, holder)
-                if slot is not None:
-                    return self._place(gpu, slot)
+        # Who comes or looks holds a lock for a moment. One that waits asks again anyway; the processor is for good.
+        for look in range(LOOKS if self._wanted.allow_cpu else 1):
+            if look and self.gpus.usable:
+                time.sleep(LOOK_SECONDS)
+            for gpu in sorted(self.gpus.usable, key=self._crowd):
+                for number in range(self._wanted.slots_per_gpu):
+                    assert self.directory is not None
+                    slot = self.directory.take(gpu.key, number, self._wanted.slots_per_gpu, holder)
+                    if slot is not None:
+                        return self._place(gpu, slot)
         if self.gpus.usable and not self._wanted.allow_cpu:
             return None
         return self._processor()
+
+    def _crowd(self, gpu: Gpu) -> int:
+        """How many are on a GPU, where several may be."""
+        if self._wanted.slots_per_gpu == 1 or self.directory is None:
+            return 0
+        numbers = range(self._wanted.slots_per_gpu)
+        return sum(self.directory.holder(gpu.key, number) is not None for number in numbers)
 
     def wish_alone(self, place: Place) -> Wish | None:
         """Says that the GPU of a place, which was released, is wanted alone; None where another said so before."""
@@ -161,6 +174,8 @@ class Placement:
         size = f", {gpu.memory / GIGABYTE:.0f} GB" if gpu.memory else ""
         share = 1.0 if slot.of == 1 else DIVISIBLE / slot.of
         environment = {gpu.variable: gpu.id}
+        if gpu.variable == "ROCR_VISIBLE_DEVICES":
+            environment["HIP_VISIBLE_DEVICES"] = "0"  # it counts among what is left
         defaults = {"TF_FORCE_GPU_ALLOW_GROWTH": "true", "XLA_PYTHON_CLIENT_PREALLOCATE": "false"}
         if slot.of > 1 and "XLA_CLIENT_MEM_FRACTION" not in self._environ:
             defaults["XLA_PYTHON_CLIENT_MEM_FRACTION"] = f"{share:.3f}"
@@ -185,6 +200,10 @@ def find(wanted: Wanted, environ: Mapping[str, str]) -> Placement:
     """
     try:
         gpus = devices.find_gpus(environ)
+    except UsageError:
+        if wanted.kind != "cpu":
+            raise
+        return Placement(Gpus(found=1), wanted, environ)
     except DeviceError as error:
         if wanted.kind == "gpu" or not (wanted.allow_cpu or wanted.kind == "cpu"):
             raise

@@ -24,8 +24,8 @@ from cluster.errors import DeviceError
 EVERYBODY = 0o1777  # as /tmp: the users of a host share its GPUs
 # Locks there are answered by a server, or by each host for itself: no promise about who is on this host's GPUs.
 NETWORK = re.compile(
-    r"nfs\d?|cifs|smb\w*|ceph|lustre|glusterfs|gpfs|beegfs|afs|ocfs2|gfs2?|orangefs|pvfs2|9p|virtiofs|coda|ncpfs"
-    r"|fuse\.(sshfs|glusterfs|ceph\S*|s3fs|gcsfuse|rclone|juicefs|mfs|moosefs|davfs\S*|curlftpfs|goofys|blobfuse\S*)"
+    r"nfs\d?|wekafs|panfs|cifs|smb\w*|ceph|lustre|glusterfs|gpfs|beegfs|afs|ocfs2|gfs2?|orangefs|pvfs2|9p|virtiofs|coda|ncpfs"
+    r"|fuse\.(sshfs|dfuse|glusterfs|ceph\S*|s3fs|gcsfuse|rclone|juicefs|mfs|moosefs|davfs\S*|curlftpfs|goofys|blobfuse\S*)"
 )
 
 
@@ -93,10 +93,7 @@ class SlotDirectory:
             _lock(self._directory, fcntl.LOCK_SH)
             os.close(self._open("probe"))
         except OSError as error:
-            raise DeviceError(
-                f"the slot directory {path} cannot be used by user {os.getuid()}: {error.strerror}. Make it writable "
-                "for all who share the GPUs, or give another with --slot-dir"
-            ) from error
+            raise _unusable(f"the slot directory {path}", error) from error
 
     def take(self, gpu: str, number: int, of: int, holder: str) -> Slot | None:
         """Takes slot `number` of the GPU's `of`, without waiting.
@@ -114,7 +111,7 @@ class SlotDirectory:
             own = self._open(f"{_name(gpu)}.{number}", undo)
             if not _lock(own, fcntl.LOCK_EX):
                 return None
-            _write(own, {"worker": holder, "pid": os.getpid(), "host": socket.gethostname(), "since": time.time()})
+            _sign(own, holder)
             undo.pop_all()
             return Slot(gpu, number, of, (shared, own))
 
@@ -133,11 +130,12 @@ class SlotDirectory:
             shared = self._open(f"{_name(wish.gpu)}.shared", undo)
             if not _lock(shared, fcntl.LOCK_EX):
                 return None
-            _write(shared, {"slots": 1})
+            with contextlib.suppress(OSError):
+                _write(shared, {"slots": 1})
             own = self._open(f"{_name(wish.gpu)}.0", undo)
             if not _lock(own, fcntl.LOCK_EX):
                 return None
-            _write(own, {"worker": holder, "pid": os.getpid(), "host": socket.gethostname(), "since": time.time()})
+            _sign(own, holder)
             undo.pop_all()
             return Slot(wish.gpu, 0, 1, (shared, own))
 
@@ -159,7 +157,11 @@ class SlotDirectory:
         """Comes onto a GPU with `of` slots, together with those who share it in the same way."""
         shared = self._open(f"{_name(gpu)}.shared", undo)
         if _lock(shared, fcntl.LOCK_EX):
-            _write(shared, {"slots": of})
+            try:
+                _write(shared, {"slots": of})
+            except OSError as error:
+                if of > 1:  # others have to read it
+                    raise _unusable(f"{self.path / _name(gpu)}.shared", error) from error
             if of == 1:
                 return shared
         # The first one gives up its exclusive lock here, and for a moment has none: what is true is read after it.
@@ -168,25 +170,41 @@ class SlotDirectory:
         return shared if _read(shared).get("slots") == of else None
 
     def _open(self, name: str, close: contextlib.ExitStack | None = None) -> int:
-        """Opens a file of this directory, made by whichever user comes first."""
-        place = self.path / name
+        """Opens a file of this directory.
+
+        Raises:
+            DeviceError: it cannot be opened, or something else is in its place.
+        """
+        try:
+            file = self._open_or_make(self.path / name)
+        except OSError as error:
+            raise _unusable(f"{self.path / name}", error) from error
+        if not stat.S_ISREG(os.fstat(file).st_mode):
+            os.close(file)
+            raise DeviceError(f"{self.path / name} is no file. Give another directory with --slot-dir")
+        if close is not None:
+            close.callback(os.close, file)
+        return file
+
+    def _open_or_make(self, place: Path) -> int:
+        """Opens a file, made by whichever user comes first."""
         flags = os.O_RDWR | os.O_NOFOLLOW | os.O_CLOEXEC
         while True:
             try:
                 # Without O_CREAT at first: in a directory as open as /tmp the kernel refuses it for another's file.
-                file = os.open(place, flags)
-                break
+                return os.open(place, flags)
             except FileNotFoundError:
                 with contextlib.suppress(FileExistsError):
                     file = os.open(place, flags | os.O_CREAT | os.O_EXCL, 0o666)
                     os.fchmod(file, 0o666)
-                    break
-        if not stat.S_ISREG(os.fstat(file).st_mode):
-            os.close(file)
-            raise DeviceError(f"{place} is no file; give another directory with --slot-dir")
-        if close is not None:
-            close.callback(os.close, file)
-        return file
+                    return file
+
+
+def _unusable(what: str, error: OSError) -> DeviceError:
+    return DeviceError(
+        f"{what} cannot be used by user {os.getuid()}: {error.strerror}. Make it writable for all who share the GPUs, "
+        "or give another with --slot-dir"
+    )
 
 
 def _name(gpu: str) -> str:
@@ -204,10 +222,16 @@ def _lock(file: int, kind: int) -> bool:
     return True
 
 
+def _sign(file: int, holder: str) -> None:
+    """Writes who holds a slot. It is for the eye: a full disk takes no slot away."""
+    with contextlib.suppress(OSError):
+        _write(file, {"worker": holder, "pid": os.getpid(), "host": socket.gethostname(), "since": time.time()})
+
+
 def _write(file: int, facts: dict[str, object]) -> None:
-    # A full disk takes no slot away: what is written is for the eye, but for the number of slots, which is short.
-    text = json.dumps(facts).encode().ljust(512)
+    text = json.dumps(facts).encode().ljust(512)  # written over in place, mostly: that takes no room on the disk
     os.pwrite(file, text, 0)
+    os.ftruncate(file, len(text))
 
 
 def _read(file: int) -> dict[str, object]:
@@ -221,7 +245,7 @@ def _read(file: int) -> dict[str, object]:
 def file_system(path: Path, mounts: Path = Path("/proc/self/mountinfo")) -> str | None:
     """The kind of file system that a path is on, such as `ext4` or `nfs4`; None where the kernel does not say."""
     try:
-        lines = mounts.read_text().splitlines()
+        lines = mounts.read_text(errors="surrogateescape").split("\n")
     except OSError:
         return None
     place = path.resolve()

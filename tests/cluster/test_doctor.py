@@ -19,7 +19,8 @@ import pytest
 from rich.console import Console
 
 from cluster import doctor
-from cluster.doctor import NOTE, OK, PROBLEM, PYTHON, Check, Doctor, backend_name
+from cluster.doctor import NOTE, OK, PROBLEM, PYTHON, Check, Doctor
+from cluster.memory import backend_name
 from cluster.placement import Wanted
 from cluster.slots import SlotDirectory
 
