@@ -31,6 +31,7 @@ STOP_SECONDS = 30.0  # for the children to end in order, once they are told to
 RESTARTS = 3  # of each child, when it was killed
 OUTPUT_SECONDS = 2.0  # for the rest of a child's output, which a process that it has left behind may keep open
 ALONE_SECONDS = 15.0  # how long a chief searches on when every worker has left for good
+CHIEF_SECONDS = 10.0  # for the chief to say why, where all workers have failed and it is the cause
 LEAVE_SECONDS = 5.0  # for the workers to end by themselves, once the chief has failed
 
 
@@ -81,7 +82,7 @@ def _watch(children: _Children) -> int:
         if alive == ["chief"] and all(codes.values()):
             # Nobody is left to run trials, and those who left did so for a reason that a new one would meet too.
             with contextlib.suppress(queue.Empty):
-                name, code = children.ended.get(timeout=2.0)
+                name, code = children.ended.get(timeout=CHIEF_SECONDS)
                 return _plain(code)
             log.error("every worker has failed; the search is stopped (it can be resumed by the same command)")
             return _plain(code)
