@@ -4,6 +4,7 @@ The map of the package, from the outside in; imports go only downwards:
 
     cli          the commands; the only reader of argv and environment
     launch       `run --workers N`: chief and workers as child processes
+    ray_backend  the same program on Ray Tune; the only importer of Ray
     worker       the supervisor of a trainer; trainer_process: the trainer as it sees it
     doctor       what this host has for a search, and what it lacks
     status       a search as its files tell it

@@ -8,6 +8,7 @@ import functools
 import json
 import logging
 import os
+import re
 import signal
 import sys
 import threading
@@ -30,6 +31,8 @@ from cluster.program import Program
 
 if TYPE_CHECKING:
     from rich.console import Console
+
+    from cluster.roles import OwnerRole
 
 log = logging.getLogger("cluster")
 
@@ -142,6 +145,20 @@ SlotDir = Annotated[
     ),
 ]
 AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object.")]
+CpusPerTrial = Annotated[
+    float | None,
+    typer.Option(envvar="CLUSTER_CPUS_PER_TRIAL", min=0.01, help="Cores of a trial on Ray.  [default: an equal part]"),
+]
+GpusPerTrial = Annotated[
+    float | None,
+    typer.Option(
+        envvar="CLUSTER_GPUS_PER_TRIAL", min=0.0, help="GPUs of a trial on Ray, or a part of one.  [default: one]"
+    ),
+]
+RayStorage = Annotated[
+    str | None,
+    typer.Option(envvar="CLUSTER_RAY_STORAGE", help="Where Ray keeps what trials save.  [default: with the results]"),
+]
 LeashEnd = Annotated[int | None, typer.Option("--leash", hidden=True)]
 
 
@@ -172,10 +189,24 @@ def run(
     slots_per_gpu: SlotsPerGpu = 1,
     allow_cpu: AllowCpu = False,
     slot_dir: SlotDir = SLOT_DIRECTORY,
+    on_ray: Annotated[
+        bool, typer.Option("--ray", envvar="CLUSTER_RAY", help="Run on Ray Tune; an address may follow (--ray auto).")
+    ] = False,
+    ray_address: Annotated[str, typer.Option("--ray-address", hidden=True)] = "",
+    cpus_per_trial: CpusPerTrial = None,
+    gpus_per_trial: GpusPerTrial = None,
+    ray_storage: RayStorage = None,
 ) -> None:
-    """Run a program in one process, or with --workers on a chief and workers of this box."""
+    """Run a program in one process, with --workers on a chief and workers of this box, or with --ray on Ray Tune."""
     program = Program.parse(words or [])
     policy = _policy(context)
+    if on_ray:
+        from cluster.ray_backend.connect import Wanted as WantedOfRay
+        from cluster.ray_backend.role import RayRole
+
+        _configure_logging()
+        wanted = WantedOfRay(ray_address, workers, cpus_per_trial, gpus_per_trial, ray_storage)
+        _run_here(program, RayRole(program.identity, policy, wanted, fresh=fresh))
     if workers is not None:
         from cluster import launch
 
@@ -191,10 +222,15 @@ def run(
             worker_options += ["--allow-cpu"] if allow_cpu else []
             raise typer.Exit(launch.run(program, workers, options, worker_options))
     from cluster.roles import LocalRole
-    from cluster.roles import run as run_under
 
     _configure_logging()
-    role = LocalRole(program.identity, policy, fresh=fresh)
+    _run_here(program, LocalRole(program.identity, policy, fresh=fresh))
+
+
+def _run_here(program: Program, role: OwnerRole) -> NoReturn:
+    """Runs the program in this process, and ends with its exit code."""
+    from cluster.roles import run as run_under
+
     with _interruptible():
         try:
             code = run_under(program, role)
@@ -440,12 +476,23 @@ def main() -> None:
     """The console script: runs a command, and turns errors into one clear line and an exit code."""
     os.environ.setdefault("GRPC_VERBOSITY", "NONE")  # what fails is said by the errors below
     try:
-        app()
+        app(_with_ray_address(sys.argv[1:]))
     except ClusterError as error:
         sys.stderr.write(f"cluster: error: {error}\n")
         _exit(error.exit_code)
     except SystemExit as leaving:
         _exit(leaving.code if isinstance(leaving.code, int) else 0)
+
+
+def _with_ray_address(words: list[str]) -> list[str]:
+    """The command line with `--ray ADDRESS`, where an address follows, as two options."""
+    try:
+        place = words.index("--ray") + 1
+    except ValueError:
+        return words
+    if place < len(words) and re.fullmatch(r"auto|ray://\S+|[^-/\s][^/\s]*:\d+", words[place]):
+        return [*words[:place], "--ray-address", *words[place:]]
+    return words
 
 
 def _exit(code: int) -> NoReturn:

@@ -36,7 +36,7 @@ log = logging.getLogger(__name__)
 RECLAIM_SECONDS = 0.5
 
 
-class _OwnerRole:
+class OwnerRole:
     """What a chief and a local run share: they own the project directories of the program's tuners.
 
     Args:
@@ -45,6 +45,7 @@ class _OwnerRole:
         fresh: Start every search anew, whatever is there.
     """
 
+    is_chief = True
     tuner_id = seams.TUNER_ID
     owns_files = True
 
@@ -100,6 +101,14 @@ class _OwnerRole:
             stack.close()
         self._held.clear()
 
+    def raised(self, traceback: str) -> bool:
+        """Whether this process shows the program's traceback."""
+        return True
+
+    def search(self, tuner: Any, loop: Callable[[], None]) -> None:
+        """The program called `tuner.search()`."""
+        raise NotImplementedError
+
     def _begin(self, tuner: Any, role: str) -> Search:
         self.searches += 1
         place = Path(tuner.project_dir).resolve()
@@ -142,10 +151,8 @@ class _OwnerRole:
         return role
 
 
-class LocalRole(_OwnerRole):
+class LocalRole(OwnerRole):
     """One process: KerasTuner's own loop, with the promises of a search."""
-
-    is_chief = True
 
     def __init__(self, identity: Identity, policy: Policy, *, fresh: bool = False) -> None:
         # There is nobody else to run what the only worker has lost.
@@ -174,15 +181,9 @@ class LocalRole(_OwnerRole):
         finally:
             search.close()
 
-    def raised(self, traceback: str) -> bool:
-        """Whether this process shows the program's traceback."""
-        return True
 
-
-class ChiefRole(_OwnerRole):
+class ChiefRole(OwnerRole):
     """The chief: `search()` serves the oracle until the search is over."""
-
-    is_chief = True
 
     def __init__(
         self, chief: Chief, policy: Policy, *, fresh: bool = False, alone_seconds: float | None = None
@@ -364,7 +365,7 @@ def describe(tuner: Any, *, whole: bool = True) -> Description:
     )
 
 
-def run(program: Program, role: LocalRole | ChiefRole | WorkerRole) -> int:
+def run(program: Program, role: OwnerRole | WorkerRole) -> int:
     """Runs the program under a role.
 
     Returns:

@@ -37,7 +37,7 @@ class Role(Protocol):
         """A tuner is being made over this project directory."""
 
     def search(self, tuner: Any, loop: Callable[[], None]) -> None:
-        """The program called `tuner.search()`; `loop` is KerasTuner's own loop over trials."""
+        """The program called `tuner.search()`; `loop` is KerasTuner's own loop over trials, a `functools.partial`."""
 
 
 @contextlib.contextmanager
@@ -155,6 +155,6 @@ def _init(role: Role, original: Callable[..., None]) -> Callable[..., None]:
 def _search(role: Role, original: Callable[..., None]) -> Callable[..., None]:
     @functools.wraps(original)
     def search(self: Any, *args: Any, **kwargs: Any) -> None:
-        role.search(self, lambda: original(self, *args, **kwargs))
+        role.search(self, functools.partial(original, self, *args, **kwargs))
 
     return search

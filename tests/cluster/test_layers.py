@@ -13,6 +13,9 @@ ROOT = Path(__file__).parents[2]
 # From the outside in. A module may import what stands after it.
 ORDER = [
     ["cli"],
+    ["ray_backend.role"],
+    ["ray_backend.remote"],
+    ["ray_backend.searcher", "ray_backend.connect", "ray_backend.ship", "ray_backend"],
     ["launch", "worker", "doctor", "status"],
     ["roles"],
     ["rpc.server", "rpc.client"],

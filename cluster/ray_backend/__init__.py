@@ -1,0 +1,8 @@
+"""The same program on Ray Tune: `cluster run --ray`. The only package that imports Ray, when it is used.
+
+role      what `tuner.search()` does: it hands the search to Ray Tune, and returns with the oracle filled
+connect   finds the Ray cluster, and checks that a trial can run there
+searcher  Ray's way to the search: a trial for each question, its end, its loss
+remote    what runs a trial in Ray's processes
+ship      what travels from the program to them
+"""

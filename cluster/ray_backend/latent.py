@@ -1,0 +1,57 @@
+"""From points of the unit cube, which Ray's own searchers and schedulers understand, to KerasTuner's hyperparameters.
+
+Each hyperparameter has one coordinate in [0, 1], and KerasTuner's own `prob_to_value` gives its value: steps,
+logarithms, reverse logarithms, bounds and probabilities are KerasTuner's to the letter. Conditions are followed in the
+order of the space: the coordinate of a hyperparameter that is not active means nothing.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from typing import Any
+
+PREFIX = "u:"  # keeps the names apart from what else Ray's configuration holds
+
+
+def coordinates(space: list[Any]) -> dict[str, Any]:
+    """The name of each coordinate, with its hyperparameter; one that is declared under two conditions has two.
+
+    Args:
+        space: KerasTuner's hyperparameters, in their order.
+    """
+    found: dict[str, Any] = {}
+    for hp in space:
+        name = PREFIX + re.sub(r"[/.]", ":", hp.name)  # Ray takes "/" and "." for nested names
+        while name in found:
+            name += "'"
+        found[name] = hp
+    return found
+
+
+def values_at(space: Any, point: Mapping[str, float]) -> dict[str, Any]:
+    """The values of the hyperparameters that are active at a point.
+
+    Args:
+        space: KerasTuner's `HyperParameters`.
+        point: A coordinate in [0, 1] for each name of `coordinates(space.space)`; without one it is the default.
+
+    Returns:
+        What KerasTuner keeps as `HyperParameters.values`.
+    """
+    hps = space.copy()
+    hps.values = {}
+    for name, hp in coordinates(hps.space).items():
+        if hps.is_active(hp):
+            at = point.get(name)
+            hps.values[hp.name] = hp.default if at is None else _value(hp, min(1.0, max(0.0, float(at))))
+    return dict(hps.values)
+
+
+def _value(hp: Any, at: float) -> Any:
+    """KerasTuner means its probabilities to be below 1, and at the ends its powers may miss a bound by a hair."""
+    value = hp.prob_to_value(at)
+    bounds = getattr(hp, "min_value", None), getattr(hp, "max_value", None)
+    if bounds[0] is None or bounds[1] is None or hp.step is not None:
+        return value
+    return min(max(value, bounds[0]), bounds[1])
