@@ -18,10 +18,11 @@ from cluster.search import Answer, Grant, Search
 log = logging.getLogger(__name__)
 
 WAIT_SECONDS = 20.0  # how long one call waits on the chief before it asks again
-DRAINED = 75  # the exit code of a trainer that was told to leave
-RECYCLED = 76  # … of one that is to be replaced between two trials
-OUT_OF_MEMORY = 77  # … of one whose device had no memory left for its trial
-WANTS_ALONE = 78  # … of one that is to come again when it has its device alone
+# Exit codes of a trainer, none of which a program is likely to end with: sysexits.h has 64 to 78.
+DRAINED = 240  # it was told to leave
+RECYCLED = 241  # it is to be replaced between two trials
+OUT_OF_MEMORY = 242  # its device had no memory left for its trial
+WANTS_ALONE = 243  # it is to come again when it has its device alone
 PROGRESS_SECONDS = 5.0  # how often the chief is told that a trial gets somewhere within an epoch
 
 

@@ -288,7 +288,7 @@ Tuner(oracle=oracle, directory="results", project_name="p").search()
 """
 FATAL = BASE.format(body="return None")
 FAILING = BASE.format(body="return trial.hyperparameters.Float('x', 1, 2) / 0")
-EXITS = "import sys\nsys.exit(17)\n"
+EXITS = "import sys\nsys.exit(77)\n"
 
 
 @pytest.mark.parametrize("options", [[], ["--workers", "2"]], ids=["local", "workers"])
@@ -299,7 +299,7 @@ EXITS = "import sys\nsys.exit(17)\n"
         (RAISES, (1, 1), "ValueError: here it is"),
         (FATAL, (1, 3), "The return value of Tuner.run_trial() is None."),
         (FAILING, (3, 3), "exceeded the limit of 3. The last: ZeroDivisionError: float division by zero"),
-        (EXITS, (17, 17), ""),
+        (EXITS, (77, 77), ""),
     ],
     ids=["no search", "raises", "fatal", "failing", "exits"],
 )
