@@ -224,7 +224,14 @@ def find(wanted: Wanted, environ: Mapping[str, str]) -> Placement:
         )
         return Placement(Gpus(found=gpus.found), wanted, environ)
     _check_memory(gpus.usable, wanted.slots_per_gpu)
-    return Placement(gpus, wanted, environ, SlotDirectory(wanted.directory))
+    directory = SlotDirectory(wanted.directory)
+    if directory.file_system == "overlay":
+        log.warning(
+            "the slot directory %s is this container's own: workers in other containers do not see which GPUs are "
+            "taken. Give them one volume, as compose.yaml does",
+            directory.path,
+        )
+    return Placement(gpus, wanted, environ, directory)
 
 
 def _check_memory(gpus: tuple[Gpu, ...], slots: int) -> None:

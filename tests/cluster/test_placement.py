@@ -205,6 +205,15 @@ def test_the_smallest_gpu_decides(box: Box, monkeypatch: pytest.MonkeyPatch) -> 
         box.find(slots=4)
 
 
+@pytest.mark.parametrize(("kind", "told"), [("overlay", True), ("ext4", False), (None, False)])
+def test_a_slot_directory_that_other_containers_do_not_see_is_told(
+    box: Box, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, kind: str | None, told: bool
+) -> None:
+    monkeypatch.setattr(slots_module, "file_system", lambda *_: kind)
+    assert box.has(1).find().slots == 1
+    assert ("is this container's own" in caplog.text) == told
+
+
 def test_a_slot_directory_that_cannot_be_used_is_told(box: Box) -> None:
     box.directory.write_text("")
     with pytest.raises(DeviceError, match="--slot-dir"):
