@@ -10,9 +10,9 @@ import subprocess
 from pathlib import Path
 
 from fashion.diagnose import diagnose
-from tests.bench import containers, flagship, processes
+from tests.bench import containers, flagship, processes, ray
 
-BENCHES = {"processes": processes, "containers": containers, "flagship": flagship}
+BENCHES = {"processes": processes, "containers": containers, "flagship": flagship, "ray": ray}
 
 
 def engine_answers() -> bool:
@@ -46,12 +46,15 @@ def main() -> None:
         if name == "flagship" and not real_data_is_here():
             print("flagship: left out, the real data is not here (FASHION_MNIST_DIR)")
             continue
+        if name == "ray" and not ray.is_there():
+            print("ray: left out, Ray is not installed (the extra `ray`)")
+            continue
         kept[name] = BENCHES[name].main(arguments.runs)
         print(f"\n{(BENCHES[name].__doc__ or name).splitlines()[0]}")
         for side, figures in kept[name].items():
             for what, seconds in figures.items():
                 spread = f"{min(seconds):.1f} to {max(seconds):.1f}"
-                print(f"  {side:<8} {what:<22} {statistics.median(seconds):6.1f} s  (of {len(seconds)}: {spread})")
+                print(f"  {side:<14} {what:<22} {statistics.median(seconds):6.1f} s  (of {len(seconds)}: {spread})")
     if arguments.json:
         arguments.json.write_text(json.dumps(kept, indent=2) + "\n")
 
