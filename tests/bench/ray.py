@@ -1,4 +1,4 @@
-"""Trials of nothing and trials of 1 s, two at a time: Ray Tune alone, `cluster run --ray` and `cluster run --workers 2`.
+"""Trials of nothing and of 1 s, two at a time: Ray Tune alone, `cluster run --ray` and `cluster run --workers 2`.
 
 The whole command, from its first process to its last. Ray Tune alone loads no Keras; the other two load it in every
 process, as a KerasTuner program does.
