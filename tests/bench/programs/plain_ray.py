@@ -13,7 +13,7 @@ parser.add_argument("--seconds", type=float, default=1.0)
 arguments = parser.parse_args()
 
 
-def trial(config):
+def trial(config: dict[str, float]) -> None:
     time.sleep(arguments.seconds)
     tune.report({"score": config["x"] ** 2})
 
