@@ -4,13 +4,14 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: help demo test check e2e bench bench-gpu chaos proto lock clean
+.PHONY: help demo test check e2e test-ray bench bench-gpu chaos proto lock clean
 
 help:
 	@echo "make demo        a chief and two workers tune fashion/ on a small sample"
 	@echo "make test        the tests (no Docker, no GPU)"
 	@echo "make check       format, lint, types"
 	@echo "make e2e         the tests in real containers (needs a Docker Engine with Compose v2)"
+	@echo "make test-ray    the tests on Ray Tune, which it installs; in containers too where an engine answers"
 	@echo "make bench       the benchmarks"
 	@echo "make bench-gpu   1, 2, 4 and 8 trainers on one GPU; BACKEND=jax"
 	@echo "make chaos       a search under KILLS=100 faults"
@@ -31,7 +32,7 @@ demo: $(READY)
 	@cat results/demo/report.md
 
 test: $(READY)
-	$(BIN)/python -m pytest -m "not containers" tests
+	$(BIN)/python -m pytest -m "not containers and not ray" tests
 
 check: $(READY)
 	$(BIN)/ruff format --check .
@@ -39,7 +40,11 @@ check: $(READY)
 	$(BIN)/mypy
 
 e2e: $(READY)
-	$(BIN)/python -m pytest -m containers tests/e2e
+	$(BIN)/python -m pytest -m "containers and not ray" tests/e2e
+
+test-ray: $(READY)
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -c requirements.lock -e '.[ray]'
+	$(BIN)/python -m pytest -m ray tests
 
 bench: $(READY)
 	$(BIN)/python -m tests.bench

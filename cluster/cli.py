@@ -159,6 +159,19 @@ RayStorage = Annotated[
     str | None,
     typer.Option(envvar="CLUSTER_RAY_STORAGE", help="Where Ray keeps what trials save.  [default: with the results]"),
 ]
+RayScheduler = Annotated[
+    str,
+    typer.Option(
+        envvar="CLUSTER_RAY_SCHEDULER", help="What stops trials early on Ray: asha or median.  [default: none]"
+    ),
+]
+RaySearch = Annotated[
+    str,
+    typer.Option(
+        envvar="CLUSTER_RAY_SEARCH",
+        help="Which of Ray Tune's searchers proposes trials, such as optuna.  [default: the program's oracle]",
+    ),
+]
 LeashEnd = Annotated[int | None, typer.Option("--leash", hidden=True)]
 
 
@@ -196,6 +209,8 @@ def run(
     cpus_per_trial: CpusPerTrial = None,
     gpus_per_trial: GpusPerTrial = None,
     ray_storage: RayStorage = None,
+    ray_scheduler: RayScheduler = "",
+    ray_search: RaySearch = "",
 ) -> None:
     """Run a program in one process, with --workers on a chief and workers of this box, or with --ray on Ray Tune."""
     program = Program.parse(words or [])
@@ -205,8 +220,12 @@ def run(
         from cluster.ray_backend.role import RayRole
 
         _configure_logging()
-        wanted = WantedOfRay(ray_address, workers, cpus_per_trial, gpus_per_trial, ray_storage)
+        wanted = WantedOfRay(
+            ray_address, workers, cpus_per_trial, gpus_per_trial, ray_storage, ray_scheduler, ray_search
+        )
         _run_here(program, RayRole(program.identity, policy, wanted, fresh=fresh))
+    if ray_scheduler or ray_search:
+        raise UsageError("--ray-scheduler and --ray-search are Ray Tune's: they go with --ray")
     if workers is not None:
         from cluster import launch
 
@@ -437,6 +456,30 @@ def trainer(
     except Leave as leave:
         code = leave.code
     raise typer.Exit(code)
+
+
+@app.command(context_settings=PROGRAM_CONTEXT, hidden=True)
+def ray_head(words: Words = None) -> None:
+    """Of compose.yaml: start the head of a Ray cluster, and run the program on it."""
+    from cluster.ray_backend import node
+
+    Program.parse(words or [])  # what makes no sense is said before Ray starts
+    _configure_logging()
+    node.lead(words or [])
+
+
+@app.command(hidden=True)
+def ray_worker(
+    head: Annotated[str, typer.Option(help="The head's HOST:PORT.")],
+    ray_cpus: Annotated[
+        int, typer.Option("--cpus", envvar="CLUSTER_RAY_CPUS", min=1, help="How many cores to offer.")
+    ] = 1,
+) -> None:
+    """Of compose.yaml: offer cores to a Ray cluster, for as long as its head is there."""
+    from cluster.ray_backend import node
+
+    _configure_logging()
+    raise typer.Exit(node.follow(head, ray_cpus))
 
 
 def _wanted(device: str, slots_per_gpu: int, allow_cpu: bool, slot_dir: Path) -> Wanted:

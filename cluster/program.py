@@ -9,6 +9,7 @@ import contextlib
 import hashlib
 import importlib.util
 import os
+import re
 import runpy
 import sys
 import traceback
@@ -18,6 +19,9 @@ from importlib.machinery import ModuleSpec, PathFinder
 from pathlib import Path
 
 from cluster.errors import UsageError
+
+# The files whose frames are the launcher's, by the beginning of their names.
+OWN = (str(Path(__file__).parent) + os.sep, runpy.__file__, "<frozen runpy>")
 
 
 @dataclass(frozen=True)
@@ -176,6 +180,11 @@ def _searching_here() -> Iterator[None]:
 def own_traceback(error: BaseException) -> str:
     """The traceback of an exception as the program's user knows it: without the frames of the launcher."""
     report = traceback.TracebackException.from_exception(error)
-    here = (str(Path(__file__).parent) + os.sep, runpy.__file__, "<frozen runpy>")
-    report.stack = traceback.StackSummary.from_list([x for x in report.stack if not x.filename.startswith(here)])
+    report.stack = traceback.StackSummary.from_list([x for x in report.stack if not x.filename.startswith(OWN)])
     return "".join(report.format())
+
+
+def without_own_frames(text: str) -> str:
+    """The same of a traceback that was written down already, as KerasTuner does with a trial's."""
+    own = "|".join(re.escape(start) for start in OWN)
+    return re.sub(rf'^  File "(?:{own}).*\n(?:    .*\n)*', "", text, flags=re.MULTILINE)

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 from cluster.errors import LeaseLost
+from cluster.program import without_own_frames
 from cluster.search import Answer, Grant, Search
 
 log = logging.getLogger(__name__)
@@ -221,6 +222,8 @@ class OracleProxy:
     def end_trial(self, trial: Any) -> None:
         """Ends the trial, unless it was given to another worker meanwhile: then this result is dropped."""
         attempt = self._attempts.pop(trial.trial_id, 0)
+        if trial.message:
+            trial.message = without_own_frames(trial.message)
         try:
             self._session.end_trial(trial, attempt)
         except LeaseLost as lost:

@@ -10,6 +10,7 @@ data.py        finds, verifies, scales and splits the data
   idx.py         the official files: names, checksums, format
   download.py    gets them from the network
   generated.py   draws stand-in images where there are none
+  diagnose.py    tells `cluster doctor` whether the real images are here
 model.py       the network and its search space, a keras_tuner.HyperModel
 train.py       trains the baseline
 tune.py        one search, and its best model

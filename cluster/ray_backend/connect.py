@@ -10,8 +10,10 @@ import importlib.metadata
 import logging
 import os
 import re
+import signal
 import socket
 import sys
+import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -24,9 +26,12 @@ log = logging.getLogger(__name__)
 SAME_EVERYWHERE = ("keras", "keras-tuner", "tensorflow", "tensorflow-cpu", "jax", "torch", "numpy", "cloudpickle")
 CONNECT_SECONDS = 10.0
 ASK_SECONDS = 30.0
+JOIN_SECONDS = 120.0
+LOOK_SECONDS = 2.0
 QUIET = {
     "RAY_AIR_NEW_OUTPUT": "0",
     "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",  # the project's own files are the record
+    "TUNE_MAX_PENDING_TRIALS_PG": "1000",  # how many there are at once is decided by `Places`
     "RAY_CHDIR_TO_TRIAL_DIR": "0",  # programs name files from where they were started
     "RAY_DEDUP_LOGS": "0",
     "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
@@ -46,6 +51,8 @@ class Wanted:
         cpus: Cores of one trial; None: an equal part of what there is.
         gpus: GPUs of one trial, which may be a part of one; None: one, or an equal part where there are fewer.
         storage: Where Ray keeps what trials save; None: in the project directory, which all hosts must see.
+        scheduler: Which of Ray's schedulers stops trials early; empty: none.
+        search: Which of Ray's searchers proposes trials; empty: the program's own oracle does.
     """
 
     address: str = ""
@@ -53,6 +60,8 @@ class Wanted:
     cpus: float | None = None
     gpus: float | None = None
     storage: str | None = None
+    scheduler: str = ""
+    search: str = ""
 
 
 @dataclass(frozen=True)
@@ -91,8 +100,10 @@ def connected(wanted: Wanted, environ: Mapping[str, str]) -> Iterator[Room]:
         available = len(cores.allowed_cores())
         options |= {"num_cpus": max(1, available if quota is None else min(available, int(quota)))}
         options |= {"include_dashboard": False}
+    on_sigterm = signal.getsignal(signal.SIGTERM)
     try:
         ray.init(**options)
+        signal.signal(signal.SIGTERM, on_sigterm)  # Ray's own ends the process with 1, and gives nothing back
     except ConnectionError as error:
         raise ChiefUnreachable(f"no Ray cluster answers at {address}: {_first_line(error)}") from error
     except RuntimeError as error:
@@ -102,7 +113,8 @@ def connected(wanted: Wanted, environ: Mapping[str, str]) -> Iterator[Room]:
     try:
         if address:
             _compare_versions(ray, address)
-        room = _room(wanted, [node["Resources"] for node in ray.nodes() if node["Alive"]])
+            _await_host(ray, address)
+        room = _room(wanted, _hosts(ray))
         log.info("on Ray: %d at once, each with %g CPUs and %g GPUs", room.at_once, room.cpus, room.gpus)
         yield room
     finally:
@@ -147,6 +159,64 @@ def _compare_versions(ray: Any, address: str) -> None:
     other = [f"{x} {there.get(x, 'none')} there, {here.get(x)} here" for x in names if there.get(x) != here.get(x)]
     if other:
         raise MissingDependency(f"the Ray cluster at {address} has other versions: {'; '.join(other)}")
+
+
+class Places:
+    """How many trials run at once: as many as fit on the hosts that are there, which come and go.
+
+    Args:
+        room: What one trial gets.
+        most: How many there may be.
+    """
+
+    def __init__(self, room: Room, most: int | None) -> None:
+        self._room = room
+        self._most = most
+        self._count = room.at_once
+        self._looked = self._seen = time.monotonic()
+
+    def __call__(self) -> int:
+        """The number, as it was a moment ago at most.
+
+        Raises:
+            ChiefUnreachable: there has been no place for a trial for too long.
+        """
+        now = time.monotonic()
+        if now - self._looked >= LOOK_SECONDS:
+            import ray
+
+            self._looked = now
+            fitting = sum(_fitting(host, self._room.cpus, self._room.gpus) for host in _hosts(ray))
+            count = min(fitting, self._most or fitting)
+            if count != self._count:
+                log.info("on Ray: %d at once", count)
+            self._count = count
+        if self._count:
+            self._seen = now
+        elif now - self._seen > JOIN_SECONDS:
+            raise ChiefUnreachable(f"no host of the Ray cluster has had room for a trial for {JOIN_SECONDS:g} s")
+        return self._count
+
+
+def _hosts(ray: Any) -> list[dict[str, float]]:
+    """What each host of the cluster offers."""
+    return [node["Resources"] for node in ray.nodes() if node["Alive"]]
+
+
+def _await_host(ray: Any, address: str) -> None:
+    """Waits until a host offers anything: a head may offer nothing, and its workers come later."""
+    deadline = time.monotonic() + JOIN_SECONDS
+    said = False
+    while not any(host.get("CPU") or host.get("GPU") for host in _hosts(ray)):
+        if time.monotonic() > deadline:
+            raise ChiefUnreachable(
+                f"no worker has joined the Ray cluster at {address} within {JOIN_SECONDS:g} s. Start some with: "
+                "ray start --address HOST:6379"
+            )
+        if not said:
+            log.info("waiting for a worker to join the Ray cluster, %g s at most", JOIN_SECONDS)
+            said = True
+        time.sleep(0.5)
 
 
 def _room(wanted: Wanted, nodes: list[dict[str, float]]) -> Room:

@@ -48,6 +48,27 @@ def values_at(space: Any, point: Mapping[str, float]) -> dict[str, Any]:
     return dict(hps.values)
 
 
+def point_at(space: Any, values: Mapping[str, Any]) -> dict[str, float]:
+    """A point whose values are these; what has no value, or is not active, lies where its default does.
+
+    Raises:
+        ValueError: the space has no such value.
+    """
+    hps = space.copy()
+    hps.values = dict(values)
+    point = {}
+    for name, hp in coordinates(hps.space).items():
+        value = values[hp.name] if hp.name in values and hps.is_active(hp) else hp.default
+        point[name] = min(1.0, max(0.0, _prob(hp, value)))
+    return point
+
+
+def _prob(hp: Any, value: Any) -> float:
+    """KerasTuner counts whole steps up to a value, and misses the last of them by a hair."""
+    stepped = getattr(hp, "step", None) is not None and hp.sampling == "linear"
+    return float(hp.value_to_prob(value + hp.step / 2 if stepped else value))
+
+
 def _value(hp: Any, at: float) -> Any:
     """KerasTuner means its probabilities to be below 1, and at the ends its powers may miss a bound by a hair."""
     value = hp.prob_to_value(at)

@@ -6,8 +6,10 @@ on, and at the end what the oracle has to know.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import logging
+import math
 import os
 import shutil
 import tempfile
@@ -15,8 +17,9 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from cluster import cores
-from cluster.ray_backend.searcher import CHECKPOINT
+from cluster import cores, resume
+from cluster.ray_backend.borrowed import EPOCHS, METRIC
+from cluster.ray_backend.searcher import BUILD_CONFIG
 from cluster.ray_backend.ship import Shipment
 from cluster.search import Answer, Grant
 
@@ -71,7 +74,9 @@ def _run(config: dict[str, Any], shipment: Shipment, scratch: Path) -> None:
             oracle = _oracle(shipment, trial, config, scratch)
             tuner.oracle = oracle
             tuner.directory, tuner.project_name = str(scratch), PROJECT
-            session = TrialSession(oracle, Grant(trial, config["attempt"], config["ran_out"]))
+            _keep_build_config(tuner, folder)
+            grant = Grant(trial, config["attempt"], config["ran_out"])
+            session = TrialSession(oracle, grant, folder, codec.trial_to_json)
             proxy = OracleProxy(
                 oracle, session, seams.trial_class(), between_epochs=lambda: session.report(report), device=config["on"]
             )
@@ -80,9 +85,9 @@ def _run(config: dict[str, Any], shipment: Shipment, scratch: Path) -> None:
     finally:
         cluster._role = None
     folder.mkdir(parents=True, exist_ok=True)
-    shutil.rmtree(folder / "resume", ignore_errors=True)
+    shutil.rmtree(folder / resume.FOLDER, ignore_errors=True)
     final = {"trial": codec.trial_to_json(session.ended), "updates": session.updates}
-    report({"final": json.dumps(final)})
+    report({"final": json.dumps(final), **session.last_value()})
 
 
 def _take_up(config: dict[str, Any], trial: Any, scratch: Path, folder: Path) -> None:
@@ -93,10 +98,26 @@ def _take_up(config: dict[str, Any], trial: Any, scratch: Path, folder: Path) ->
     if config["saved"] is not None:
         with tune.Checkpoint(config["saved"]).as_directory() as place:
             shutil.copytree(place, folder, dirs_exist_ok=True)
-    if config["weights"] is not None:
+    for name, content in config["files"].items():
         parent = scratch / PROJECT / f"trial_{trial.hyperparameters.values['tuner/trial_id']}"
         parent.mkdir(parents=True, exist_ok=True)
-        (parent / CHECKPOINT).write_bytes(config["weights"])
+        (parent / name).write_bytes(content)
+
+
+def _keep_build_config(tuner: Any, folder: Path) -> None:
+    """Saves what the model is built from at its first epoch; KerasTuner does at its end, to which it may not come."""
+    told = getattr(tuner, "on_epoch_end", None)
+    if told is None:
+        return
+
+    def on_epoch_end(trial: Any, model: Any, epoch: int, logs: Any = None) -> None:
+        place = folder / BUILD_CONFIG
+        if not place.exists():
+            with contextlib.suppress(TypeError, ValueError, NotImplementedError):
+                place.write_text(json.dumps(model.get_build_config()))
+        told(trial, model, epoch, logs=logs)
+
+    tuner.on_epoch_end = on_epoch_end
 
 
 def _oracle(shipment: Shipment, trial: Any, config: dict[str, Any], scratch: Path) -> Any:
@@ -141,20 +162,53 @@ class TrialSession:
     Attributes:
         updates: What was reported of it: metrics, and the step that each belongs to.
         ended: The trial as KerasTuner's loop has ended it; None before.
+
+    Args:
+        oracle: What stands for the oracle here.
+        grant: The trial.
+        folder: The trial's directory, where each epoch is saved.
+        to_json: Turns a trial into JSON.
     """
 
-    def __init__(self, oracle: Any, grant: Grant) -> None:
+    def __init__(self, oracle: Any, grant: Grant, folder: Path, to_json: Callable[[Any], str]) -> None:
         self.updates: list[tuple[dict[str, float], int]] = []
         self.ended: Any = None
         self._oracle = oracle
+        self._trial = grant.trial
+        self._state = folder / resume.FOLDER / f"attempt-{grant.attempt}" / resume.STATE
+        self._to_json = to_json
         self._grant: Grant | None = grant
         self._epoch: dict[str, Any] = {}
 
     def report(self, send: Callable[[dict[str, Any]], None]) -> None:
         """Sends the epoch that is over and saved."""
         if self._epoch:
-            send(self._epoch)
+            send({**self._epoch, **self._so_far(self._epoch["epoch"])})
             self._epoch = {}
+
+    def last_value(self) -> dict[str, float]:
+        """The objective as the trial has reported it at its end, where it has."""
+        value = self.updates[-1][0].get(self._oracle.objective.name) if self.updates else None
+        return {} if value is None else {METRIC: value}
+
+    def _so_far(self, epoch: int) -> dict[str, Any]:
+        """What the trial would be, were it stopped after this epoch; nothing where it could not be.
+
+        It is compared with others by the epochs that are saved with it. A second `fit` has none, nor has a trial whose
+        objective is known at its end only: such trials run to their end.
+        """
+        history = _history(self._state)
+        objective = self._oracle.objective
+        values = history.get(objective.name, [])
+        if len(values) != epoch + 1 or not math.isfinite(values[-1]):
+            return {}
+        best = 0
+        for number, value in enumerate(values):
+            if objective.better_than(value, values[best]):
+                best = number
+        metrics = {name: of_epochs[best] for name, of_epochs in history.items() if best < len(of_epochs)}
+        trial = {"trial": self._to_json(self._trial), "updates": [(metrics, best)]}
+        return {METRIC: values[-1], EPOCHS: epoch + 1, "so_far": json.dumps(trial)}
 
     def next_trial(self, timeout: float) -> Grant | Answer:
         grant, self._grant = self._grant, None
@@ -184,3 +238,12 @@ class TrialSession:
 
     def update_space(self, hyperparameters: Any) -> None:
         self._oracle.update_space(hyperparameters)
+
+
+def _history(state: Path) -> dict[str, list[float]]:
+    """The metrics of every epoch that is saved, of earlier attempts too."""
+    try:
+        found: dict[str, list[float]] = json.loads(state.read_text(encoding="utf-8"))["history"]
+    except (OSError, ValueError, KeyError, TypeError):
+        return {}
+    return found

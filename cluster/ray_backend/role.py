@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import logging
 import os
@@ -13,7 +14,8 @@ from typing import Any
 from cluster.errors import CannotSave, SearchFailed
 from cluster.policy import Policy
 from cluster.program import Identity
-from cluster.ray_backend.connect import Room, Wanted, connected
+from cluster.ray_backend import borrowed
+from cluster.ray_backend.connect import Places, Room, Wanted, connected
 from cluster.ray_backend.ship import Fit, pack
 from cluster.roles import OwnerRole
 from cluster.search import Search
@@ -33,17 +35,22 @@ class RayRole(OwnerRole):
 
     def __init__(self, identity: Identity, policy: Policy, wanted: Wanted, *, fresh: bool = False) -> None:
         super().__init__(identity, policy, fresh=fresh)
+        borrowed.check_names(wanted.scheduler, wanted.search)
         self._wanted = wanted
 
     def search(self, tuner: Any, loop: Callable[[], None]) -> None:
         """Runs the search's trials on Ray."""
         assert isinstance(loop, functools.partial)
-        shipment = pack(tuner, Fit(loop.args[1:], loop.keywords))
+        borrowed.check_program(tuner, self._wanted.scheduler, self._wanted.search)
+        fit = Fit(loop.args[1:], loop.keywords)
+        shipment = pack(tuner, fit)
         with connected(self._wanted, os.environ) as room:
+            loan = borrowed.borrow(self._wanted.search, tuner.oracle) if self._wanted.search else None
             search = self._begin(tuner, "ray")
             try:
                 try:
-                    _run(search, shipment, room, self._wanted)
+                    with contextlib.nullcontext() if loan is None else loan.proposing():
+                        _run(search, shipment, room, self._wanted, _judge(self._wanted, tuner, fit), loan)
                 except BaseException:
                     search.give_back("the run was stopped")
                     raise
@@ -52,7 +59,22 @@ class RayRole(OwnerRole):
                 search.close()
 
 
-def _run(search: Search, shipment: Any, room: Room, wanted: Wanted) -> None:
+def _judge(wanted: Wanted, tuner: Any, fit: Fit) -> Any:
+    """Who stops trials early; None where nobody does."""
+    from cluster.ray_backend.searcher import Judge
+
+    if not wanted.scheduler:
+        return None
+    epochs = fit.kwargs.get("epochs")
+    last = epochs if isinstance(epochs, int) and epochs > 0 else None
+    return Judge(
+        wanted.scheduler,
+        borrowed.make_scheduler(wanted.scheduler, tuner.oracle.objective.direction, last),
+        last,
+    )
+
+
+def _run(search: Search, shipment: Any, room: Room, wanted: Wanted, judge: Any, loan: borrowed.Loan | None) -> None:
     from ray import tune
 
     from cluster.ray_backend.remote import run_trial
@@ -61,7 +83,8 @@ def _run(search: Search, shipment: Any, room: Room, wanted: Wanted) -> None:
     from cluster.trainer import Device
 
     device = f"ray {room.cpus:g} cpu" + (f" {room.gpus:g} gpu" if room.gpus else "")
-    searcher = OracleSearcher(search, codec.trial_to_json, codec.trial_from_json, device)
+    places = Places(room, wanted.workers)
+    searcher = OracleSearcher(search, codec.trial_to_json, codec.trial_from_json, device, places, judge, loan)
     storage = wanted.storage or str(search.directory / "ray")
     on = Device(device, gpu=room.gpus > 0, packed=0 < room.gpus < 1)
     trainable = tune.with_parameters(run_trial, shipment=shipment)
@@ -70,8 +93,8 @@ def _run(search: Search, shipment: Any, room: Room, wanted: Wanted) -> None:
         param_space={"cpus": room.cpus, "on": on},
         tune_config=tune.TuneConfig(
             search_alg=searcher,
+            scheduler=judge,
             num_samples=-1,
-            max_concurrent_trials=room.at_once,  # Ray asks ahead, and an oracle knows more when it is asked later
             reuse_actors=True,
             trial_name_creator=lambda trial: f"trial-{trial.trial_id}",
             trial_dirname_creator=lambda trial: f"trial-{trial.trial_id}",

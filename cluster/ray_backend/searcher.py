@@ -14,15 +14,18 @@ from pathlib import Path
 from typing import Any
 
 from ray.tune import Callback, Checkpoint, Stopper
+from ray.tune.schedulers import FIFOScheduler
 from ray.tune.search import Searcher
 
-from cluster.errors import CannotSave, ClusterError, LeaseLost
+from cluster.errors import CannotSave, ChiefUnreachable, ClusterError, LeaseLost
+from cluster.ray_backend.borrowed import EPOCHS, METRIC, Loan
 from cluster.search import Answer, Grant, Search
 
 log = logging.getLogger(__name__)
 
 FOREVER = float("inf")  # Ray knows which of its processes live
 CHECKPOINT = "checkpoint.weights.h5"
+BUILD_CONFIG = "build_config.json"
 SAVED = "ray.json"  # beside a trial's file: where Ray keeps what the last attempt saved
 
 
@@ -34,16 +37,29 @@ class OracleSearcher(Searcher):  # type: ignore[misc]  # Ray has no type hints t
         to_json: Turns a trial into JSON.
         from_json: Turns it back.
         device: What trials run on, in words.
+        places: How many trials may run at once, just now.
+        judge: Who stops trials early; None: nobody.
+        loan: Who proposes trials in the oracle's place; None: nobody.
     """
 
     def __init__(
-        self, search: Search, to_json: Callable[[Any], str], from_json: Callable[[str], Any], device: str
+        self,
+        search: Search,
+        to_json: Callable[[Any], str],
+        from_json: Callable[[str], Any],
+        device: str,
+        places: Callable[[], int],
+        judge: Judge | None = None,
+        loan: Loan | None = None,
     ) -> None:
         super().__init__()
         self._search = search
         self._to_json = to_json
         self._from_json = from_json
         self._device = device
+        self._places = places
+        self._judge = judge
+        self._loan = loan
         self._granted: dict[str, Grant] = {}
         self._saved: dict[str, str] = {}  # where Ray keeps what a trial saved last, by the oracle's id
         self.failure: ClusterError | None = None
@@ -56,6 +72,13 @@ class OracleSearcher(Searcher):  # type: ignore[misc]  # Ray has no type hints t
 
     def suggest(self, trial_id: str) -> dict[str, Any] | str | None:
         """The next trial; None where there is none just now, `FINISHED` where there will be none."""
+        try:
+            # Ray asks ahead, and an oracle knows more when it is asked later.
+            if len(self._granted) >= self._places():
+                return None
+        except ChiefUnreachable as gone:
+            self.failure = gone
+            return str(Searcher.FINISHED)
         answer = self._search.next_trial(trial_id, trial_id, lease_seconds=FOREVER, device=self._device)
         if isinstance(answer, Grant):
             self._granted[trial_id] = answer
@@ -67,6 +90,8 @@ class OracleSearcher(Searcher):  # type: ignore[misc]  # Ray has no type hints t
         grant = self._granted.get(trial_id)
         if grant is None or "epoch" not in result:
             return
+        if self._loan is not None and EPOCHS in result:
+            self._loan.epoch(grant.trial.trial_id, int(result[EPOCHS]), float(result[METRIC]))
         try:
             self._search.report_epoch(
                 grant.trial.trial_id, grant.attempt, int(result["epoch"]), json.loads(result["logs"])
@@ -82,6 +107,8 @@ class OracleSearcher(Searcher):  # type: ignore[misc]  # Ray has no type hints t
         try:
             if not error and result is not None and "final" in result:
                 self._end(grant, json.loads(result["final"]))
+            elif not error and result is not None and self._judge is not None and trial_id in self._judge.stopped:
+                self._end(grant, json.loads(result["so_far"]), f"{self._judge.name} after epoch {result[EPOCHS]}")
             else:
                 why = "its process on Ray was lost" if error else "it was stopped"
                 self._search.lose_trainer(trial_id, self._search.dismissed(trial_id) or why, counted=error)
@@ -89,6 +116,8 @@ class OracleSearcher(Searcher):  # type: ignore[misc]  # Ray has no type hints t
             log.warning("the result of trial %s is dropped: %s", grant.trial.trial_id, lost)
         except CannotSave as unsaved:
             self.failure = unsaved
+        if self._loan is not None and self.failure is None:
+            self._loan.ended(self._search.trial(grant.trial.trial_id))
 
     def save(self, checkpoint_path: str) -> None:
         """All that there is to save is in the project's files."""
@@ -118,18 +147,22 @@ class OracleSearcher(Searcher):  # type: ignore[misc]  # Ray has no type hints t
     def _config(self, grant: Grant) -> dict[str, Any]:
         trial = grant.trial
         parent = trial.hyperparameters.values.get("tuner/trial_id")
-        weights = self._folder(parent) / CHECKPOINT if parent else None
+        of_parent = [self._folder(parent) / name for name in (CHECKPOINT, BUILD_CONFIG)] if parent else []
         return {
             "trial": self._to_json(trial),
             "attempt": grant.attempt,
             "ran_out": grant.ran_out,
             "saved": self._last_saved(trial.trial_id),
             "parent": self._to_json(self._search.trial(parent)) if parent else None,
-            "weights": weights.read_bytes() if weights is not None and weights.exists() else None,
+            "files": {path.name: path.read_bytes() for path in of_parent if path.exists()},
         }
 
-    def _end(self, grant: Grant, final: dict[str, Any]) -> None:
+    def _end(self, grant: Grant, final: dict[str, Any], stopped_by: str = "") -> None:
         trial = self._from_json(final["trial"])
+        if stopped_by:
+            trial.status = "COMPLETED"
+            trial.message = f"The trial was stopped early by Ray Tune's {stopped_by}; this is its best epoch."
+            log.info("trial %s is stopped early by Ray Tune's %s", trial.trial_id, stopped_by)
         for metrics, step in final["updates"]:
             self._search.update_trial(trial.trial_id, grant.attempt, metrics, step)
         self._bring_home(trial.trial_id)
@@ -137,18 +170,18 @@ class OracleSearcher(Searcher):  # type: ignore[misc]  # Ray has no type hints t
         (self._folder(trial.trial_id) / SAVED).unlink(missing_ok=True)
 
     def _bring_home(self, trial_id: str) -> None:
-        """Copies the best weights to where KerasTuner looks for them."""
+        """Copies the best weights, and what a model without them is built from, to where KerasTuner looks for them."""
         path = self._last_saved(trial_id)
         if path is None:
             return
         with Checkpoint(path).as_directory() as place:
-            found = Path(place) / CHECKPOINT
-            if found.exists():
-                target = self._folder(trial_id) / CHECKPOINT
-                target.parent.mkdir(parents=True, exist_ok=True)
-                unfinished = target.with_name(f".unfinished-{target.name}")
-                shutil.copyfile(found, unfinished)
-                unfinished.replace(target)
+            for found in (Path(place) / CHECKPOINT, Path(place) / BUILD_CONFIG):
+                if found.exists():
+                    target = self._folder(trial_id) / found.name
+                    target.parent.mkdir(parents=True, exist_ok=True)
+                    unfinished = target.with_name(f".unfinished-{target.name}")
+                    shutil.copyfile(found, unfinished)
+                    unfinished.replace(target)
 
     def _last_saved(self, trial_id: str) -> str | None:
         if trial_id not in self._saved:
@@ -197,3 +230,45 @@ class Overseer(Stopper):  # type: ignore[misc]
 
     def __getstate__(self) -> dict[str, Any]:
         return {}
+
+
+class Judge(FIFOScheduler):  # type: ignore[misc]
+    """One of Ray's schedulers, which is asked of epochs alone, and of none that is the last anyway.
+
+    Ray's own would take the end of a trial for one more epoch.
+
+    Attributes:
+        name: What the user calls it.
+        stopped: The trials of Ray's that it has stopped.
+
+    Args:
+        name: What the user calls it.
+        scheduler: Ray's scheduler.
+        last: How many epochs a trial has; None where that is not known.
+    """
+
+    def __init__(self, name: str, scheduler: Any, last: int | None) -> None:
+        super().__init__()
+        self.name = name
+        self.stopped: set[str] = set()
+        self._scheduler = scheduler
+        self._last = last
+
+    def on_trial_add(self, tune_controller: Any, trial: Any) -> None:
+        """A trial begins, or what is left of one that was lost."""
+        self._scheduler.on_trial_add(tune_controller, trial)
+
+    def on_trial_result(self, tune_controller: Any, trial: Any, result: dict[str, Any]) -> str:
+        """Whether a trial goes on; one that could not end here does."""
+        if EPOCHS not in result or "final" in result or result[EPOCHS] == self._last:
+            return str(FIFOScheduler.CONTINUE)
+        if self._scheduler.on_trial_result(tune_controller, trial, result) != FIFOScheduler.STOP:
+            return str(FIFOScheduler.CONTINUE)
+        self.stopped.add(trial.trial_id)
+        return str(FIFOScheduler.STOP)
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {}
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Judge:
+        return self

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import contextlib
 import math
+from collections.abc import Callable
 from typing import Any
 
 import keras_tuner
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from cluster.ray_backend.latent import coordinates, values_at
+from cluster.ray_backend.latent import coordinates, point_at, values_at
 
 UNIT = st.floats(0.0, 1.0) | st.sampled_from([0.0, 1.0, math.nextafter(1.0, 0.0)])
 
@@ -22,7 +23,7 @@ def spaces(draw: st.DrawFn) -> Any:
     for number in range(draw(st.integers(1, 6))):
         parents = [hp for hp in hps.space if isinstance(hp.default, bool | str)]
         with contextlib.ExitStack() as scopes:
-            if parents and draw(st.booleans()):
+            if bool(parents) and draw(st.booleans()):
                 parent = draw(st.sampled_from(parents))
                 for condition in parent.conditions:  # a parent may have parents
                     scopes.enter_context(hps.conditional_scope(condition.name, condition.values))
@@ -32,7 +33,7 @@ def spaces(draw: st.DrawFn) -> Any:
     return hps
 
 
-def declare(draw: st.DrawFn, hps: Any, name: str) -> None:
+def declare(draw: Callable[..., Any], hps: Any, name: str) -> None:
     kind = draw(st.sampled_from(["choice", "boolean", "fixed", "int", "float"]))
     if kind == "choice":
         hps.Choice(name, draw(st.lists(st.sampled_from("abcdef"), min_size=1, max_size=4, unique=True)))
@@ -79,6 +80,21 @@ def test_every_point_is_a_point_of_kerastuners_space(data: st.DataObject) -> Non
             assert is_a_value(hp, values[hp.name]), (hp.get_config(), values[hp.name])
     active = {hp.name for hp in trial.space if trial.is_active(hp)}
     assert set(values) == active, "conditions hold: what is active has a value, and nothing else has"
+
+
+@settings(max_examples=200, deadline=None)
+@given(st.data())
+def test_values_have_a_point_that_gives_them_again(data: st.DataObject) -> None:
+    space = data.draw(spaces())
+    values = values_at(space, {name: data.draw(UNIT) for name in coordinates(space.space)})
+    point = point_at(space, values)
+    assert set(point) == set(coordinates(space.space))
+    assert all(0.0 <= at <= 1.0 for at in point.values())
+    again = values_at(space, point)
+    assert set(again) == set(values)
+    for name, value in values.items():
+        same = again[name] == value
+        assert same or (isinstance(value, float) and math.isclose(again[name], value, rel_tol=1e-6, abs_tol=1e-9))
 
 
 @settings(max_examples=200, deadline=None)

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import subprocess
 import sys
+import traceback
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from cluster import program as program_module
 from cluster.errors import UsageError
-from cluster.program import Identity, Program, own_traceback
+from cluster.program import Identity, Program, own_traceback, without_own_frames
 
 SHOW = "import sys\nprint(__name__, sys.argv, sys.path[0], __file__ is not None)\n"
 
@@ -104,3 +107,24 @@ def test_argv_and_path_are_given_back(here: Path) -> None:
     argv, path = list(sys.argv), list(sys.path)
     Program.parse(["script.py", "x"]).run()
     assert (sys.argv, sys.path) == (argv, path)
+
+
+def test_a_traceback_that_was_written_down_loses_the_launchers_frames() -> None:
+    def program() -> None:
+        raise ValueError("here it is")
+
+    code = compile("def within(call):\n    call()\n", str(Path(program_module.__file__).parent / "seams/x.py"), "exec")
+    scope: dict[str, Any] = {}
+    exec(code, scope)
+    try:
+        scope["within"](program)
+    except ValueError:
+        text = traceback.format_exc()
+    assert "seams/x.py" in text
+    cleaned = without_own_frames(text)
+    assert "seams/x.py" not in cleaned
+    assert cleaned.splitlines()[0] == "Traceback (most recent call last):"
+    assert cleaned.count('  File "') == text.count('  File "') - 1
+    assert "raise ValueError" in cleaned
+    assert cleaned.endswith("ValueError: here it is\n")
+    assert without_own_frames("no traceback at all") == "no traceback at all"

@@ -44,8 +44,9 @@ def test_every_value_is_the_default() -> None:
 @pytest.mark.parametrize("name", PASSED_ON)
 def test_what_is_passed_on_has_the_default_of_the_command_line(name: str) -> None:
     option = name.removeprefix("CLUSTER_").lower()
-    found = [inspect.signature(role).parameters.get(option) for role in (cli.chief, cli.worker)]
-    [default] = [parameter.default for parameter in found if parameter is not None]
+    roles = (cli.chief, cli.worker, cli.run, cli.ray_worker)
+    found = [inspect.signature(role).parameters.get(option) for role in roles]
+    [default] = {parameter.default for parameter in found if parameter is not None}
     read: dict[type, Callable[[str], Any]] = {bool: {"true": True, "false": False}.__getitem__, str: str}
     assert (read.get(type(default), float)(EXAMPLE[name]) if EXAMPLE[name] else None) == default
 
@@ -77,7 +78,7 @@ def test_one_line_gives_the_gpus_to_the_workers(
     services = composed(tmp_path, monkeypatch, env)
 
     assert images(services) == dict.fromkeys(("prepare", "chief", "worker"), "keras-tuning-cluster:local-gpu")
-    assert services["prepare"]["build"]["args"] == {"TENSORFLOW": "tensorflow[and-cuda]"}
+    assert services["prepare"]["build"]["args"] == {"EXTRAS": "ui", "TENSORFLOW": "tensorflow[and-cuda]"}
     [devices] = services["worker"]["deploy"]["resources"]["reservations"]["devices"]
     assert devices == {"driver": "nvidia", "count": -1, "capabilities": ["gpu"]}  # -1: all
     assert services["worker"]["environment"]["NVIDIA_DRIVER_CAPABILITIES"] == "compute,utility"
@@ -94,5 +95,5 @@ def test_without_the_line_there_is_nothing_of_gpus(
     services = composed(tmp_path, monkeypatch, env)
 
     assert images(services) == dict.fromkeys(("prepare", "chief", "worker"), "keras-tuning-cluster:local")
-    assert services["prepare"]["build"]["args"] == {"TENSORFLOW": "tensorflow-cpu"}
+    assert services["prepare"]["build"]["args"] == {"EXTRAS": "ui", "TENSORFLOW": "tensorflow-cpu"}
     assert not any("deploy" in service for service in services.values())
