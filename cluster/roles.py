@@ -6,6 +6,7 @@ Owns the meeting of program, KerasTuner and search: `LocalRole` runs trials in t
 
 from __future__ import annotations
 
+import abc
 import contextlib
 import json
 import logging
@@ -36,8 +37,8 @@ log = logging.getLogger(__name__)
 RECLAIM_SECONDS = 0.5
 
 
-class OwnerRole:
-    """What a chief and a local run share: they own the project directories of the program's tuners.
+class OwnerRole(abc.ABC):
+    """What a chief, a local run and a driver on Ray share: they own the project directories of the program's tuners.
 
     Args:
         identity: The program.
@@ -105,9 +106,9 @@ class OwnerRole:
         """Whether this process shows the program's traceback."""
         return True
 
+    @abc.abstractmethod
     def search(self, tuner: Any, loop: Callable[[], None]) -> None:
         """The program called `tuner.search()`."""
-        raise NotImplementedError
 
     def _begin(self, tuner: Any, role: str) -> Search:
         self.searches += 1

@@ -86,11 +86,10 @@ def _run(search: Search, shipment: Any, room: Room, wanted: Wanted, judge: Any, 
     places = Places(room, wanted.workers)
     searcher = OracleSearcher(search, codec.trial_to_json, codec.trial_from_json, device, places, judge, loan)
     storage = wanted.storage or str(search.directory / "ray")
-    on = Device(device, gpu=room.gpus > 0, packed=0 < room.gpus < 1)
     trainable = tune.with_parameters(run_trial, shipment=shipment)
     tuner = tune.Tuner(
         tune.with_resources(trainable, {"cpu": room.cpus, "gpu": room.gpus}),
-        param_space={"cpus": room.cpus, "on": on},
+        param_space={"cpus": room.cpus, "on": Device(device)},
         tune_config=tune.TuneConfig(
             search_alg=searcher,
             scheduler=judge,
