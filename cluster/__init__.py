@@ -7,7 +7,7 @@ The map of the package, from the outside in; imports go only downwards:
     ray_backend  the same program on Ray Tune; the only importer of Ray
     worker       the supervisor of a trainer; trainer_process: the trainer as it sees it
     doctor       what this host has for a search, and what it lacks
-    status       a search as its files tell it
+    status       a search in a table; follow: reads its files into a record, while they grow; record: what is known
     roles        what tuner.search() does in each role
     rpc          the chief on the wire
     chief        who is here, and the program's searches one after another

@@ -190,6 +190,7 @@ class Chief:
             if known is None:
                 log.info("%s joined from %s", worker, host.name)
                 known = self._here[worker] = Attendance(worker, session, host)
+                self._note(known, here=True)
             self._came.add(worker)
             known.waiting = waiting
             known.streams += 1
@@ -245,6 +246,7 @@ class Chief:
             del self._here[worker]
             self._changed.notify_all()
         log.info("%s left", worker)
+        self._note(known, here=False)
         for search, _ in self.searches:
             with contextlib.suppress(CannotSave):  # the search has ended by it, and says so
                 search.lose_worker(worker, reason, counted=counted)
@@ -272,6 +274,10 @@ class Chief:
         with self._changed:
             return sorted(self._here)
 
+    def _note(self, attendance: Attendance, *, here: bool) -> None:
+        for search, _ in self.searches[-1:]:
+            search.note_worker(attendance.worker, attendance.host.name, here=here)
+
     # --- searches
 
     def begin(self, search: Search, description: Description) -> None:
@@ -280,6 +286,7 @@ class Chief:
             self.searches.append((search, description))
             for attendance in self._here.values():
                 attendance.done = False
+                self._note(attendance, here=True)
             self._changed.notify_all()
 
     def find(

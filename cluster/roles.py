@@ -173,7 +173,7 @@ class LocalRole(OwnerRole):
             try:
                 loop()
             except BaseException:
-                search.lose_worker("local", "the run was stopped", counted=False)
+                search.give_back("the run was stopped")
                 raise
             finally:
                 tuner.oracle = oracle

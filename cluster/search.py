@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import math
 import threading
 import time
 import uuid
@@ -24,7 +25,7 @@ from cluster.leases import Lease, LeaseTable
 from cluster.past import Past
 from cluster.policy import Policy
 from cluster.seams import FINISHED, OwnedOracle
-from cluster.state import EventLog, cannot_save, is_of_the_disk
+from cluster.state import EPOCHS, EventLog, cannot_save, is_of_the_disk
 
 log = logging.getLogger(__name__)
 
@@ -87,6 +88,7 @@ class Search:
         self._policy = policy
         self._clock = clock
         self._events = EventLog(directory)
+        self._epochs = EventLog(directory, name=EPOCHS, durable=False)
         self._changed = threading.Condition(threading.RLock())
         self._dry_until = 0.0  # the oracle has nothing before this time, unless something changes
         self._failures_in_a_row = 0
@@ -183,14 +185,24 @@ class Search:
             self._heard[trial_id] = self._clock()
             return self._owned.oracle.update_trial(trial_id, metrics, step=step)
 
-    def report_epoch(self, trial_id: str, attempt: int, epoch: int, logs: dict[str, float]) -> None:
-        """Takes the metrics of one epoch (counted from 0), for the eye: they are not the oracle's.
+    def report_epoch(self, trial_id: str, attempt: int, epoch: int, logs: dict[str, float], of: int = 0) -> None:
+        """Takes the metrics of one epoch, for the eye: they are not the oracle's.
+
+        Args:
+            trial_id: The trial.
+            attempt: The attempt.
+            epoch: The epoch, counted from 0.
+            logs: Its metrics.
+            of: How many epochs there are; 0 where that is not known.
 
         Raises:
             LeaseLost: the attempt is over, and the worker stops training.
         """
-        log.debug("trial %s epoch %d: %s", trial_id, epoch + 1, logs)
         self.report_progress(trial_id, attempt)
+        with self._changed, contextlib.suppress(CannotSave):  # a disk that is full is met by what counts soon enough
+            if not self._closed:
+                finite = {name: value if math.isfinite(value) else None for name, value in logs.items()}
+                self._epochs.append("epoch", trial=trial_id, attempt=attempt, epoch=epoch, of=of, logs=finite)
 
     def report_progress(self, trial_id: str, attempt: int) -> None:
         """The trial has got somewhere, in the middle of an epoch or at its end.
@@ -272,9 +284,23 @@ class Search:
 
     def begin(self, **about: Any) -> None:
         """Writes that the search goes on from here, and what is known about it."""
+        objective = self._owned.oracle.objective
         with self._step():
             self._owned.save()
-            self._events.append("search_begin", search=self.id, **about)
+            self._events.append(
+                "search_begin",
+                search=self.id,
+                objective=objective.name,
+                direction=objective.direction,
+                max_trials=self._owned.expected_trials(),
+                **about,
+            )
+
+    def note_worker(self, worker: str, host: str, *, here: bool) -> None:
+        """Writes that a worker has come or gone, for the eye."""
+        with self._changed, contextlib.suppress(CannotSave):
+            if not self._closed:
+                self._events.append("joined" if here else "left", worker=worker, host=host)
 
     def lose_trainer(self, trainer: str, reason: str, *, counted: bool = True, out_of_memory: bool = False) -> None:
         """A trainer is gone: its trial runs again elsewhere.
@@ -296,11 +322,12 @@ class Search:
                 self._lose(lease, reason, counted=counted)
 
     def give_back(self, reason: str) -> None:
-        """The chief is stopped in order: every trial that runs will run again, and nobody is to blame."""
+        """The run is stopped in order: every trial that runs will run again, and nobody is to blame."""
         with self._step():
             self._closing = reason
             for lease in self.leases.open:
                 self._lose(lease, reason, counted=False)
+            self._events.append("stopped", reason=reason)
 
     def watch(self) -> None:
         """Takes back the trials whose lease has run out, or whose attempt takes too long; to be called now and then."""
@@ -360,6 +387,7 @@ class Search:
                     self.leases.drop(lease.trial_id)  # whoever comes too late is refused, and its trial runs again
             self._owned.release()
             self._events.close()
+            self._epochs.close()
 
     @property
     def over(self) -> bool:
@@ -403,6 +431,7 @@ class Search:
         if self._closing is not None:
             self._dry_until = self._clock() + ASK_AGAIN_SECONDS
             return None
+        asked = time.perf_counter()
         try:
             trial = self._owned.create(worker, self._ran_out if packed else frozenset())
         except Exception as error:
@@ -413,8 +442,9 @@ class Search:
         if trial.status == "RUNNING":
             attempt = self.leases.next_attempt(trial.trial_id)
             values = dict(trial.hyperparameters.values)
+            about: dict[str, Any] = {"suggest_seconds": round(time.perf_counter() - asked, 6)}
             self._owned.save()
-            about = {"device": device} if device else {}
+            about |= {"device": device} if device else {}
             self._events.append(
                 "grant", trial=trial.trial_id, attempt=attempt, worker=worker, trainer=trainer, values=values, **about
             )

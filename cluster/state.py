@@ -23,6 +23,7 @@ from cluster.errors import CannotSave, DirectoryError
 log = logging.getLogger(__name__)
 
 EVENTS = "events.jsonl"
+EPOCHS = "epochs.jsonl"
 LOCK = "chief.lock"
 MODE = 0o644
 DISK_ERRORS = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO)
@@ -85,7 +86,7 @@ def ensure_writable(directory: Path) -> None:
 
 
 class EventLog:
-    """The append-only log of a search, `events.jsonl`: one JSON object a line, with `time` in Unix seconds.
+    """An append-only log of a search: one JSON object a line, with `time` in Unix seconds.
 
     An event is on disk when `append` returns, and not there at all when it raises. A line that a crash cut short is
     dropped when the log is opened again.
@@ -93,10 +94,20 @@ class EventLog:
     Args:
         directory: The project directory.
         clock: Gives the time in Unix seconds.
+        name: The file's name.
+        durable: Whether `append` waits for the disk; else a power cut may take the last events.
     """
 
-    def __init__(self, directory: Path, clock: Callable[[], float] = time.time) -> None:
-        self._path = directory / EVENTS
+    def __init__(
+        self,
+        directory: Path,
+        clock: Callable[[], float] = time.time,
+        *,
+        name: str = EVENTS,
+        durable: bool = True,
+    ) -> None:
+        self._path = directory / name
+        self._durable = durable
         self._clock = clock
         self._file: FileIO | None = None
 
@@ -126,7 +137,7 @@ class EventLog:
             if self._file is None:
                 self._cut_unfinished_line()
                 self._file = self._path.open("ab", buffering=0)
-            _append_whole(self._file, (json.dumps(record) + "\n").encode())
+            _append_whole(self._file, (json.dumps(record) + "\n").encode(), durable=self._durable)
         except OSError as error:
             raise cannot_save(self._path, error) from error
 
@@ -146,13 +157,14 @@ class EventLog:
             os.truncate(self._path, whole)
 
 
-def _append_whole(file: FileIO, line: bytes) -> None:
-    """Writes all of a line to the disk, or, where an error is raised, nothing of it."""
+def _append_whole(file: FileIO, line: bytes, *, durable: bool) -> None:
+    """Writes all of a line, or, where an error is raised, nothing of it."""
     size = os.fstat(file.fileno()).st_size
     try:
         while line:
             line = line[file.write(line) or 0 :]
-        os.fsync(file.fileno())
+        if durable:
+            os.fsync(file.fileno())
     except OSError:
         with contextlib.suppress(OSError):
             os.truncate(file.fileno(), size)

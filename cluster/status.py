@@ -1,16 +1,12 @@
 """`cluster status`: a search as its files tell it, while it runs or afterwards.
 
-Owns reading a project directory without a chief and without Keras: the event log, and KerasTuner's file of each trial.
-It writes nothing, takes no lock, and shows what is damaged as far as it is whole.
+Owns the table and the JSON object; what is known of the search is `record.py`'s, and reading it `follow.py`'s.
 """
 
 from __future__ import annotations
 
-import json
-import logging
 import math
-from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -19,18 +15,12 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from cluster.errors import UsageError
-from cluster.state import EVENTS, EventLog
-
-log = logging.getLogger(__name__)
-
-Facts = dict[str, Any]
+from cluster import follow
+from cluster.record import Facts, Record
+from cluster.record import Trial as Of
 
 STYLES = {"completed": "green", "running": "cyan", "waiting": "yellow", "failed": "red"}
 IN_HEADLINE = {name: name for name in STYLES} | {"waiting": "waiting to run again"}
-# What KerasTuner calls a trial that is to be tried again; in its files it is also what one is that was lost.
-AGAIN = "INVALID"
-ENDED = ("COMPLETED", "FAILED")
 
 
 @dataclass(frozen=True)
@@ -46,6 +36,9 @@ class Trial:
         worker: Who runs it, or ran it last.
         device: What that worker runs it on.
         seconds: How long the attempt took that ended.
+        epoch: How many epochs the attempt in hand has behind it; None where nothing tells.
+        epochs: How many it has; None where nothing tells.
+        so_far: The best value of the objective after one of them; None where nothing tells.
         hyperparameters: Their values.
         reason: Why it waits or has failed; empty otherwise.
     """
@@ -57,6 +50,9 @@ class Trial:
     worker: str | None
     device: str | None
     seconds: float | None
+    epoch: int | None
+    epochs: int | None
+    so_far: float | None
     hyperparameters: Facts
     reason: str
 
@@ -77,6 +73,9 @@ class Standing:
 
     Attributes:
         directory: The project directory.
+        state: `running`, `closing` (no further trial is begun), `ended`, `failed` or `stopped`; empty where nothing
+            tells.
+        max_trials: How many trials there will be; None where that is not known.
         counts: How many trials have each status.
         best: The best trial; None where none has a score, or no metric of the trials is seen to be the objective.
         last_event: When the last event was written, in Unix seconds; None without one.
@@ -84,15 +83,33 @@ class Standing:
     """
 
     directory: str
+    state: str
+    max_trials: int | None
     counts: dict[str, int]
     best: Best | None
     last_event: float | None
     trials: list[Trial]
 
+    @classmethod
+    def of(cls, record: Record) -> Standing:
+        """A record as it stands."""
+        best = record.best
+        return cls(
+            directory=record.directory,
+            state=record.state,
+            max_trials=record.max_trials,
+            counts=record.counts,
+            best=None
+            if best is None or best.score is None
+            else Best(best.id, best.score, record.metric or "", record.direction),
+            last_event=record.last_event,
+            trials=[_trial(record, trial) for trial in record.ordered],
+        )
+
     def as_json(self) -> Facts:
         """The same for machines; what is no number is null."""
-        plain: Facts = _plain(asdict(self))
-        return plain
+        found: Facts = plain(asdict(self))
+        return found
 
     def tell(self, console: Console, now: float) -> None:
         """Prints a headline, the table of the trials, and why some wait or have failed.
@@ -115,11 +132,12 @@ class Standing:
         names = {name: IN_HEADLINE.get(name, name) for name in ("completed", *self.counts)}
         text = ", ".join(f"{self.counts.get(name, 0)} {words}" for name, words in names.items())
         total = len(self.trials)
-        text = f"{total} trial{'' if total == 1 else 's'}: {text}"
+        of = f" of {self.max_trials}" if self.max_trials is not None and self.max_trials > total else ""
+        text = f"{total}{of} trial{'' if total == 1 and not of else 's'}: {text}"
         if self.best is not None:
             text += f"; best {self.best.objective}={self.best.score:.5g} (trial {self.best.trial})"
         if self.last_event is not None:
-            text += f"; last event {_ago(now - self.last_event)} ago"
+            text += f"; last event {ago(now - self.last_event)} ago"
         return text
 
 
@@ -129,172 +147,42 @@ def read(directory: Path) -> Standing:
     Raises:
         UsageError: it is none, or cannot be read; where projects are in it, the text names them.
     """
-    try:
-        _check_is_project(directory)
-        kept = dict(_kept(path) for path in sorted(directory.glob("trial_*/trial.json")))
-        events = EventLog(directory).read()
-    except OSError as error:
-        raise UsageError(f"{error.filename or directory} cannot be read: {error.strerror}") from error
-    grants, last = _follow(events)
-    ids = sorted(kept.keys() | last.keys(), key=lambda x: (len(x), x) if x.isdigit() else (math.inf, x))
-    trials = [_trial(x, kept.get(x, {}), grants.get(x, {}), last.get(x, {})) for x in ids]
-    times = [time for event in events if (time := _number(event.get("time"))) is not None]
-    counts = Counter(trial.status for trial in trials)
-    ordered = [name for name in (*STYLES, *sorted(counts)) if counts[name]]
-    return Standing(
-        directory=str(directory),
-        counts={name: counts[name] for name in ordered},
-        best=_best(trials, kept),
-        last_event=times[-1] if times else None,
-        trials=trials,
-    )
+    return Standing.of(follow.read(directory))
 
 
-def _check_is_project(directory: Path) -> None:
-    if not directory.is_dir():
-        raise UsageError(f"{directory} is {'no directory' if directory.exists() else 'not there'}")
-    if _is_project(directory):
-        return
-    below = [str(path) for path in sorted(directory.iterdir()) if path.is_dir() and _is_project(path)]
-    where = f"; there is {', '.join(below)}" if below else ""
-    raise UsageError(
-        f"{directory} is no project directory: it has no {EVENTS}, no oracle.json and no trial_*/trial.json{where}"
-    )
-
-
-def _is_project(directory: Path) -> bool:
-    return (
-        (directory / EVENTS).exists()
-        or (directory / "oracle.json").exists()
-        or any(directory.glob("trial_*/trial.json"))
-    )
-
-
-def _kept(path: Path) -> tuple[str, Facts]:
-    """The id and the file of a trial; a damaged file is an empty one."""
-    name = path.parent.name.removeprefix("trial_")
-    try:
-        facts = json.loads(path.read_text(encoding="utf-8"))
-        if not isinstance(facts, dict):
-            raise ValueError("not an object")
-    except (OSError, ValueError, RecursionError) as error:
-        log.warning("%s is damaged and is left out: %s", path, error)
-        return name, {}
-    return name, facts
-
-
-def _follow(events: Iterable[Facts]) -> tuple[dict[str, Facts], dict[str, Facts]]:
-    """The last grant of each trial, and the last event of each."""
-    grants: dict[str, Facts] = {}
-    last: dict[str, Facts] = {}
-    search = None
-    for event in events:
-        trial = event.get("trial")
-        if event["event"] == "search_begin":
-            if event.get("search") != search:  # it goes on without its workers: all that was granted runs again
-                stopped = {"event": "lost", "reason": "the run before was stopped"}
-                last |= {name: stopped for name, old in last.items() if old["event"] == "grant"}
-            search = event.get("search")
-        elif isinstance(trial, str) and event["event"] in ("grant", "end", "lost"):
-            last[trial] = event
-            if event["event"] == "grant":
-                grants[trial] = event
-    return grants, last
-
-
-def _trial(name: str, kept: Facts, grant: Facts, last: Facts) -> Trial:
-    """A trial by its file, its last grant and its last event."""
-    status = _status(kept, last)
-    attempts = grant.get("attempt")
-    hyperparameters = kept.get("hyperparameters")
-    values = hyperparameters.get("values") if isinstance(hyperparameters, dict) else None
-    values = values or grant.get("values")
-    score = _number(kept.get("score"))
+def _trial(record: Record, trial: Of) -> Trial:
+    last = trial.last
+    running = trial.status == "running" and last is not None
     return Trial(
-        trial=name,
-        status=status,
-        score=_number(last.get("score")) if score is None else score,
-        attempts=attempts if isinstance(attempts, int) else None,
-        worker=_text(grant.get("worker")),
-        device=_text(grant.get("device")),
-        seconds=_number(last.get("seconds")),
-        hyperparameters=values if isinstance(values, dict) else {},
-        reason=_reason(status, kept, last),
+        trial=trial.id,
+        status=trial.status,
+        score=trial.score,
+        attempts=None if last is None else last.number,
+        worker=trial.worker,
+        device=trial.device,
+        seconds=trial.seconds,
+        epoch=trial.epochs[-1].number if running and trial.epochs else None,
+        epochs=trial.of if running else None,
+        so_far=record.score_so_far(trial) if running else None,
+        hyperparameters=trial.values,
+        reason=trial.reason,
     )
 
 
-def _status(kept: Facts, last: Facts) -> str:
-    """What has ended stays so, whatever a crash has kept out of the log; else the log knows best."""
-    word = kept.get("status")
-    if word not in ENDED:
-        word = {"grant": "RUNNING", "lost": AGAIN, "end": last.get("status")}.get(last.get("event", "")) or word
-    return "waiting" if word == AGAIN else str(word or "damaged").lower()
-
-
-def _reason(status: str, kept: Facts, last: Facts) -> str:
-    if status not in ("waiting", "failed"):
-        return ""
-    message = _text(last.get("reason")) or _text(kept.get("message")) or ""
-    return message.strip().rpartition("\n")[2]
-
-
-def _best(trials: Iterable[Trial], kept: dict[str, Facts]) -> Best | None:
-    done = [trial for trial in trials if trial.status == "completed" and trial.score is not None]
-    objective = _objective((trial.score or 0.0, kept.get(trial.trial, {})) for trial in done)
-    if objective is None:
-        return None
-    name, direction = objective
-    sign = -1 if direction == "max" else 1
-    score, trial = min((sign * (trial.score or 0.0), trial.trial) for trial in done)
-    return Best(trial, sign * score, name, direction)
-
-
-def _objective(done: Iterable[tuple[float, Facts]]) -> tuple[str, str] | None:
-    """The metric that the scores are of, with its direction.
-
-    No file names it; it is the one whose best value is the score of every trial.
-    """
-    common: set[tuple[str, str]] | None = None
-    for score, facts in done:
-        fitting = {metric for metric, best in _best_values(facts).items() if math.isclose(best, score)}
-        common = fitting if common is None else common & fitting
-    # Of two that are the same in every trial, the one that is measured on the validation data.
-    return min(common, key=lambda x: (not x[0].startswith("val_"), x)) if common else None
-
-
-def _best_values(facts: Facts) -> dict[tuple[str, str], float]:
-    """The best value of each metric, by name and direction; what cannot be read is left out."""
-    found = {}
-    try:
-        for name, history in facts["metrics"]["metrics"].items():
-            means = [sum(seen["value"]) / len(seen["value"]) for seen in history["observations"]]
-            numbers = [mean for mean in means if math.isfinite(mean)]
-            best = {"max": max, "min": min}.get(history["direction"])
-            if numbers and best is not None:
-                found[name, history["direction"]] = best(numbers)
-    except (ArithmeticError, AttributeError, KeyError, TypeError):
-        return {}
-    return found
-
-
-def _number(value: Any) -> float | None:
-    try:
-        return float(value) if isinstance(value, int | float) and math.isfinite(value) else None
-    except OverflowError:
-        return None
-
-
-def _text(value: Any) -> str | None:
-    return None if value is None else str(value)
-
-
-def _plain(value: Any) -> Any:
+def plain(value: Any) -> Any:
     """The same without the numbers that JSON does not have."""
     if isinstance(value, dict):
-        return {name: _plain(inner) for name, inner in value.items()}
-    if isinstance(value, list):
-        return [_plain(inner) for inner in value]
+        return {name: plain(inner) for name, inner in value.items()}
+    if isinstance(value, list | tuple):
+        return [plain(inner) for inner in value]
     return None if isinstance(value, float) and not math.isfinite(value) else value
+
+
+def _progress(trial: Trial) -> str:
+    if trial.epoch is None:
+        return ""
+    so_far = "" if trial.so_far is None else f" {trial.so_far:.5g}"
+    return f"{trial.epoch}{'' if trial.epochs is None else f'/{trial.epochs}'}{so_far}"
 
 
 COLUMNS: dict[str, Callable[[Trial], str]] = {
@@ -304,10 +192,11 @@ COLUMNS: dict[str, Callable[[Trial], str]] = {
     "attempts": lambda trial: "" if trial.attempts is None else str(trial.attempts),
     "worker": lambda trial: trial.worker or "",
     "device": lambda trial: trial.device or "",
+    "epoch": _progress,
     "seconds": lambda trial: "" if trial.seconds is None else f"{trial.seconds:.1f}",
-    "hyperparameters": lambda trial: ", ".join(f"{k}={_short(v)}" for k, v in trial.hyperparameters.items()),
+    "hyperparameters": lambda trial: ", ".join(f"{k}={short(v)}" for k, v in trial.hyperparameters.items()),
 }
-NUMBERS = ("score", "attempts", "seconds")
+NUMBERS = ("score", "attempts", "epoch", "seconds")
 LONG = ("worker", "device", "hyperparameters")
 
 
@@ -328,11 +217,13 @@ def _table(trials: list[Trial]) -> Table:
     return table
 
 
-def _short(value: Any) -> str:
+def short(value: Any) -> str:
+    """A value of a hyperparameter, in few characters."""
     return f"{value:.4g}" if isinstance(value, float) else str(value)
 
 
-def _ago(seconds: float) -> str:
+def ago(seconds: float) -> str:
+    """A span of time in one unit, such as `2 h`."""
     for size, word in ((86400, "d"), (3600, "h"), (60, "min")):
         if seconds >= size:
             return f"{seconds // size:.0f} {word}"

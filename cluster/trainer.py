@@ -64,7 +64,7 @@ class Session(Protocol):
 
     def next_trial(self, timeout: float) -> Grant | Answer: ...
     def update_trial(self, trial_id: str, attempt: int, metrics: dict[str, float], step: int) -> Any: ...
-    def report_epoch(self, trial_id: str, attempt: int, epoch: int, logs: dict[str, float]) -> None: ...
+    def report_epoch(self, trial_id: str, attempt: int, epoch: int, logs: dict[str, float], of: int = 0) -> None: ...
     def report_progress(self, trial_id: str, attempt: int) -> None: ...
     def end_trial(self, trial: Any, attempt: int) -> None: ...
     def trial(self, trial_id: str) -> Any: ...
@@ -200,13 +200,13 @@ class OracleProxy:
         plain = {name: float(value) for name, value in metrics.items()}
         return self._session.update_trial(trial_id, self.attempt_of(trial_id), plain, step)
 
-    def report_epoch(self, trial_id: str, epoch: int, logs: dict[str, float]) -> None:
-        """Tells the chief of one epoch.
+    def report_epoch(self, trial_id: str, epoch: int, logs: dict[str, float], of: int = 0) -> None:
+        """Tells the chief of one epoch, of so many.
 
         Raises:
             LeaseLost: the trial was given to another worker; training ends here.
         """
-        self._session.report_epoch(trial_id, self.attempt_of(trial_id), epoch, logs)
+        self._session.report_epoch(trial_id, self.attempt_of(trial_id), epoch, logs, of)
 
     def report_progress(self, trial_id: str) -> None:
         """Tells the chief that the trial gets somewhere; may be called often.

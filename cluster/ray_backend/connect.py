@@ -20,6 +20,7 @@ from typing import Any
 
 from cluster import cores
 from cluster.errors import ChiefUnreachable, MissingDependency, UsageError
+from cluster.ray_backend.signals import own_sigterm
 
 log = logging.getLogger(__name__)
 
@@ -37,6 +38,8 @@ QUIET = {
     "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
     "RAY_TRAIN_V2_ENABLED": "0",
     "TUNE_WARN_EXCESSIVE_EXPERIMENT_CHECKPOINT_SYNC_THRESHOLD_S": "0",
+    "TUNE_DISABLE_SIGINT_HANDLER": "1",  # Ctrl-C ends a run as it does elsewhere
+    "RAY_GRACEFUL_SHUTDOWN_DRAIN_TIMEOUT_S": "0",  # SIGTERM while Ray starts is not waited upon
 }
 
 
@@ -100,25 +103,29 @@ def connected(wanted: Wanted, environ: Mapping[str, str]) -> Iterator[Room]:
         available = len(cores.allowed_cores())
         options |= {"num_cpus": max(1, available if quota is None else min(available, int(quota)))}
         options |= {"include_dashboard": False}
-    on_sigterm = signal.getsignal(signal.SIGTERM)
-    try:
-        ray.init(**options)
-        signal.signal(signal.SIGTERM, on_sigterm)  # Ray's own ends the process with 1, and gives nothing back
-    except ConnectionError as error:
-        raise ChiefUnreachable(f"no Ray cluster answers at {address}: {_first_line(error)}") from error
-    except RuntimeError as error:
-        if "version" not in str(error).lower():
+    with own_sigterm() as take_back:
+        try:
+            ray.init(**options)
+            take_back()
+        except SystemExit:
+            take_back()
+            signal.raise_signal(signal.SIGTERM)  # it came while Ray started
             raise
-        raise MissingDependency(f"the Ray cluster at {address} is another version: {_first_line(error)}") from error
-    try:
-        if address:
-            _compare_versions(ray, address)
-            _await_host(ray, address)
-        room = _room(wanted, _hosts(ray))
-        log.info("on Ray: %d at once, each with %g CPUs and %g GPUs", room.at_once, room.cpus, room.gpus)
-        yield room
-    finally:
-        ray.shutdown()
+        except ConnectionError as error:
+            raise ChiefUnreachable(f"no Ray cluster answers at {address}: {_first_line(error)}") from error
+        except RuntimeError as error:
+            if "version" not in str(error).lower():
+                raise
+            raise MissingDependency(f"the Ray cluster at {address} is another version: {_first_line(error)}") from error
+        try:
+            if address:
+                _compare_versions(ray, address)
+                _await_host(ray, address)
+            room = _room(wanted, _hosts(ray))
+            log.info("on Ray: %d at once, each with %g CPUs and %g GPUs", room.at_once, room.cpus, room.gpus)
+            yield room
+        finally:
+            ray.shutdown()
 
 
 def _knock(address: str) -> None:

@@ -218,8 +218,8 @@ class TrialSession:
         self.updates.append((metrics, step))
         return self._oracle.update_trial(trial_id, metrics, step=step)
 
-    def report_epoch(self, trial_id: str, attempt: int, epoch: int, logs: dict[str, float]) -> None:
-        self._epoch = {"epoch": epoch, "logs": json.dumps(logs)}
+    def report_epoch(self, trial_id: str, attempt: int, epoch: int, logs: dict[str, float], of: int = 0) -> None:
+        self._epoch = {"epoch": epoch, "of": of, "logs": json.dumps(logs)}
 
     def report_progress(self, trial_id: str, attempt: int) -> None:
         """Within an epoch there is nothing to tell."""

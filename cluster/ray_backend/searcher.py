@@ -94,7 +94,7 @@ class OracleSearcher(Searcher):  # type: ignore[misc]  # Ray has no type hints t
             self._loan.epoch(grant.trial.trial_id, int(result[EPOCHS]), float(result[METRIC]))
         try:
             self._search.report_epoch(
-                grant.trial.trial_id, grant.attempt, int(result["epoch"]), json.loads(result["logs"])
+                grant.trial.trial_id, grant.attempt, int(result["epoch"]), json.loads(result["logs"]), result["of"]
             )
         except LeaseLost as lost:
             log.warning("%s", lost)

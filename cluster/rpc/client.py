@@ -217,8 +217,10 @@ class RemoteSession:
         )
         return codec.trial_from_json(self._call("UpdateTrial", request).body)
 
-    def report_epoch(self, trial_id: str, attempt: int, epoch: int, logs: dict[str, float]) -> None:
-        request = pb.ReportEpochRequest(search=self._index, trial_id=trial_id, attempt=attempt, epoch=epoch, logs=logs)
+    def report_epoch(self, trial_id: str, attempt: int, epoch: int, logs: dict[str, float], of: int = 0) -> None:
+        request = pb.ReportEpochRequest(
+            search=self._index, trial_id=trial_id, attempt=attempt, epoch=epoch, logs=logs, of=of
+        )
         self._report("ReportEpoch", request)
 
     def report_progress(self, trial_id: str, attempt: int) -> None:

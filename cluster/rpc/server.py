@@ -186,7 +186,7 @@ class ClusterService(cluster_pb2_grpc.ClusterServicer):
     @_answered
     def ReportEpoch(self, request: pb.ReportEpochRequest, context: Context) -> pb.Empty:
         self._search(request, context).report_epoch(
-            request.trial_id, request.attempt, request.epoch, dict(request.logs)
+            request.trial_id, request.attempt, request.epoch, dict(request.logs), request.of
         )
         return pb.Empty()
 

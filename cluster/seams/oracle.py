@@ -34,6 +34,20 @@ class OwnedOracle:
         oracle.verbose = 0
         oracle.save = lambda: None
 
+    def expected_trials(self) -> int | None:
+        """How many trials there will be; None where only the oracle's end will tell."""
+        oracle = self.oracle
+        if oracle.max_trials is not None:
+            return int(oracle.max_trials)
+        if not hasattr(oracle, "_get_num_brackets"):
+            return None
+        rounds = [
+            oracle._get_size(bracket, number)
+            for bracket in range(oracle._get_num_brackets())
+            for number in range(oracle._get_num_rounds(bracket))
+        ]
+        return int(sum(rounds) * oracle.hyperband_iterations)
+
     def release(self) -> None:
         """Gives the oracle back as it was."""
         self.oracle.max_consecutive_failed_trials = self.max_consecutive_failures

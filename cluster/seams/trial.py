@@ -112,7 +112,8 @@ def following_callback(original: type) -> type:
             super().on_epoch_end(epoch, logs)
             report = getattr(self.tuner.oracle, "report_epoch", None)
             if report is not None:
-                report(self.trial.trial_id, epoch, resume.scalars(logs))
+                of = (getattr(self, "params", None) or {}).get("epochs")
+                report(self.trial.trial_id, epoch, resume.scalars(logs), of if isinstance(of, int) else 0)
 
         def on_batch_end(self, batch: int, logs: Any = None) -> None:
             super().on_batch_end(batch, logs)

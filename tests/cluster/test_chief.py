@@ -32,6 +32,10 @@ class FakeSearch:
         self.id = "the id"
         self.aside: str | None = None
         self.leases = self
+        self.notes: list[tuple[str, str, bool]] = []
+
+    def note_worker(self, worker: str, host: str, *, here: bool) -> None:
+        self.notes.append((worker, host, here))
 
     def lose_worker(self, worker: str, reason: str, *, counted: bool) -> None:
         self.calls.append(("lose_worker", worker, reason, counted))

@@ -19,6 +19,8 @@ ORDER = [
     ["ray_backend.borrowed"],
     ["ray_backend.latent"],
     ["launch", "worker", "doctor", "status"],
+    ["follow"],
+    ["record"],
     ["roles"],
     ["rpc.server", "rpc.client"],
     ["rpc.stock", "rpc.codec", "rpc.status", "rpc"],

@@ -77,6 +77,9 @@ def test_a_search_in_the_middle(tmp_path: Path, clock: Clock) -> None:
         worker="a",
         device=GPU_0,
         seconds=2.5,
+        epoch=None,
+        epochs=None,
+        so_far=None,
         hyperparameters={"x": first.trial.hyperparameters["x"]},
         reason="",
     )
@@ -85,7 +88,7 @@ def test_a_search_in_the_middle(tmp_path: Path, clock: Clock) -> None:
     assert (waiting.status, waiting.worker, waiting.device) == ("waiting", "c", "cpu")
     lines = told(standing, width=120, now=(standing.last_event or 0) + 12)
     assert lines[0] == (
-        "4 trials: 2 completed, 1 running, 1 waiting to run again; best score=4 (trial 1); last event 12 s ago"
+        "4 of 5 trials: 2 completed, 1 running, 1 waiting to run again; best score=4 (trial 1); last event 12 s ago"
     )
     assert lines[2].split() == [
         "trial",

@@ -93,6 +93,21 @@ def test_a_killed_driver_goes_on(start: Callable[..., Running], tmp_path: Path) 
     assert [int(x) for x in re.findall(r"epoch (\d) at step", again.stdout)] == [3, 4, 5]
 
 
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
+def test_an_interrupted_driver_gives_its_trial_back(
+    start: Callable[..., Running], tmp_path: Path, number: signal.Signals, code: int
+) -> None:
+    run = start("run", "--ray", "--workers", "1", SLOW, "--epochs", "12")
+    run.read_until(r"epoch 2 at step")
+    run.process.send_signal(number)
+    assert run.end() == code, run.output
+    assert "Traceback" not in run.output
+    assert "cluster: interrupted; run the same command again to go on" in run.output
+    project = tmp_path / "results" / "slow"
+    assert [event["counted"] for event in events(project, "lost")] == [False]
+    assert events(project, "run_end") == [], "the search has not come to an end of its own"
+
+
 def test_a_trial_that_raises_is_failed_as_elsewhere(tmp_path: Path) -> None:
     (tmp_path / "program.py").write_text(RAISES)
     done = cluster(tmp_path, "run", "--ray", "program.py")
