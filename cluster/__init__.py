@@ -7,8 +7,12 @@ The map of the package, from the outside in; imports go only downwards:
     ray_backend  the same program on Ray Tune; the only importer of Ray
     worker       the supervisor of a trainer; trainer_process: the trainer as it sees it
     doctor       what this host has for a search, and what it lacks
-    status       a search in a table; follow: reads its files into a record, while they grow; record: what is known
+    commands     the commands that look at a search
+    status       a search in a table
     roles        what tuner.search() does in each role
+    observer     follows a search in the process that owns it, for those who show it
+    follow       reads a search's files into a record, while they grow
+    record       what is known of a search: trials, attempts, epochs, workers
     rpc          the chief on the wire
     chief        who is here, and the program's searches one after another
     trainer      what stands in for tuner.oracle during a search

@@ -12,7 +12,6 @@ import re
 import signal
 import sys
 import threading
-import time
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, fields
 from pathlib import Path
@@ -23,6 +22,8 @@ import typer
 
 from cluster import cores, leash, memory, placement
 from cluster.chief import Chief
+from cluster.commands.shared import AsJson, configure_logging, console
+from cluster.commands.status import status
 from cluster.coreshare import CoreShare
 from cluster.errors import CannotSave, ClusterError, SearchFailed, UsageError
 from cluster.placement import SLOT_DIRECTORY, Wanted
@@ -30,8 +31,6 @@ from cluster.policy import Policy
 from cluster.program import Program
 
 if TYPE_CHECKING:
-    from rich.console import Console
-
     from cluster.roles import OwnerRole
 
 log = logging.getLogger("cluster")
@@ -144,7 +143,6 @@ SlotDir = Annotated[
         envvar="CLUSTER_SLOT_DIR", help="Where this host's workers see which GPUs are taken; never a network disk."
     ),
 ]
-AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object.")]
 CpusPerTrial = Annotated[
     float | None,
     typer.Option(envvar="CLUSTER_CPUS_PER_TRIAL", min=0.01, help="Cores of a trial on Ray.  [default: an equal part]"),
@@ -219,7 +217,7 @@ def run(
         from cluster.ray_backend.connect import Wanted as WantedOfRay
         from cluster.ray_backend.role import RayRole
 
-        _configure_logging()
+        configure_logging()
         wanted = WantedOfRay(
             ray_address, workers, cpus_per_trial, gpus_per_trial, ray_storage, ray_scheduler, ray_search
         )
@@ -229,7 +227,7 @@ def run(
     if workers is not None:
         from cluster import launch
 
-        _configure_logging()
+        configure_logging()
         slots = placement.find(_wanted(device, slots_per_gpu, allow_cpu, slot_dir), os.environ).slots
         if slots is not None and workers > slots:
             log.info("%d workers and %d slots on GPUs: the others wait until one is free", workers, slots)
@@ -242,7 +240,7 @@ def run(
             raise typer.Exit(launch.run(program, workers, options, worker_options))
     from cluster.roles import LocalRole
 
-    _configure_logging()
+    configure_logging()
     _run_here(program, LocalRole(program.identity, policy, fresh=fresh))
 
 
@@ -298,7 +296,7 @@ def chief(
     program = Program.parse(words or [])
     check_address(listen)
     policy = _policy(context)
-    _configure_logging()
+    configure_logging()
     if leash_end is not None:
         leash.hold(leash_end, leash.terminate_self)
     os.environ.update(placement.no_gpu(os.environ))  # they are the workers'
@@ -358,7 +356,7 @@ def worker(
     from cluster.rpc.client import ChiefClient, check_address
 
     program = Program.parse(words or [])
-    _configure_logging()
+    configure_logging()
     if leash_end is not None:
         leash.hold(leash_end, leash.terminate_self)
     place = placement.find(_wanted(device, slots_per_gpu, allow_cpu, slot_dir), os.environ)
@@ -389,23 +387,10 @@ def doctor(
         found = here.as_json()
         typer.echo(json.dumps(found, indent=2))
         raise typer.Exit(0 if found["ok"] else 1)
-    raise typer.Exit(0 if here.tell(_console()) else 1)
+    raise typer.Exit(0 if here.tell(console()) else 1)
 
 
-@app.command()
-def status(
-    directory: Annotated[Path, typer.Argument(metavar="DIR", help="A project directory.", show_default=False)],
-    as_json: AsJson = False,
-) -> None:
-    """Show a search as it stands, from its files."""
-    from cluster.status import read
-
-    _configure_logging()
-    standing = read(directory)
-    if as_json:
-        typer.echo(json.dumps(standing.as_json(), indent=2))
-    else:
-        standing.tell(_console(), time.time())
+app.command()(status)
 
 
 @app.command(context_settings=PROGRAM_CONTEXT, hidden=True)
@@ -440,7 +425,7 @@ def trainer(
     from cluster.trainer import Device, Leave
 
     program = Program.parse(words or [])
-    _configure_logging()
+    configure_logging()
     client = ChiefClient(chief_address, patience)
     here = Device(device, memory_share is not None, packed, alone)
     role = WorkerRole(client, worker_name, trainer_id, recycle_after, recycle_gb, here, share)
@@ -464,7 +449,7 @@ def ray_head(words: Words = None) -> None:
     from cluster.ray_backend import node
 
     Program.parse(words or [])  # what makes no sense is said before Ray starts
-    _configure_logging()
+    configure_logging()
     node.lead(words or [])
 
 
@@ -478,7 +463,7 @@ def ray_worker(
     """Of compose.yaml: offer cores to a Ray cluster, for as long as its head is there."""
     from cluster.ray_backend import node
 
-    _configure_logging()
+    configure_logging()
     raise typer.Exit(node.follow(head, ray_cpus))
 
 
@@ -486,14 +471,6 @@ def _wanted(device: str, slots_per_gpu: int, allow_cpu: bool, slot_dir: Path) ->
     if device not in placement.KINDS:
         raise UsageError(f"--device {device!r} is none of {', '.join(placement.KINDS)}")
     return Wanted(device, slots_per_gpu, allow_cpu, slot_dir)
-
-
-def _console() -> Console:
-    """Where tables are shown: as wide as the terminal, or as 100 columns where there is none."""
-    from rich.console import Console
-
-    wide = sys.stdout.isatty() or "COLUMNS" in os.environ
-    return Console(highlight=False, markup=False, emoji=False, width=None if wide else 100)
 
 
 def _hold_slot(files: str) -> None:
@@ -576,15 +553,3 @@ def _interruptible() -> Iterator[None]:
         raise typer.Exit(_signal_code(interrupt)) from None
     finally:
         signal.signal(signal.SIGTERM, previous)
-
-
-def _configure_logging() -> None:
-    """Sends this package's own log to stderr; the program's logging is the program's."""
-    own = logging.getLogger("cluster")
-    if not own.handlers:
-        handler = logging.StreamHandler()
-        handler.setFormatter(logging.Formatter("cluster: %(message)s"))
-        own.addHandler(handler)
-        own.setLevel(logging.INFO)
-        own.propagate = False
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")

@@ -15,7 +15,7 @@ import re
 import shutil
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
@@ -25,6 +25,7 @@ from cluster import cores, report, seams
 from cluster.chief import Chief, Description
 from cluster.coreshare import CoreShare
 from cluster.errors import PROGRAM_RAISED, ClusterError, DirectoryError, NoSearch, SearchFailed, TrainerAhead
+from cluster.observer import Looker, Observer
 from cluster.policy import Policy
 from cluster.program import Identity, Program, own_traceback
 from cluster.rpc.client import ChiefClient, RemoteSession
@@ -35,6 +36,7 @@ from cluster.trainer import ANYTHING, DRAINED, RECYCLED, Device, Leave, LocalSes
 log = logging.getLogger(__name__)
 
 RECLAIM_SECONDS = 0.5
+Lookers = Sequence[Callable[[Path], Looker]]
 
 
 class OwnerRole(abc.ABC):
@@ -44,14 +46,17 @@ class OwnerRole(abc.ABC):
         identity: The program.
         policy: What the user decides.
         fresh: Start every search anew, whatever is there.
+        lookers: Make, for a project directory, who is told how its search goes.
     """
 
     is_chief = True
     tuner_id = seams.TUNER_ID
     owns_files = True
 
-    def __init__(self, identity: Identity, policy: Policy, *, fresh: bool = False) -> None:
+    def __init__(self, identity: Identity, policy: Policy, *, fresh: bool = False, lookers: Lookers = ()) -> None:
         self.searches = 0
+        self._lookers = lookers
+        self._observer: Observer | None = None
         self._identity = identity
         self._policy = policy
         self._fresh = fresh
@@ -122,9 +127,16 @@ class OwnerRole(abc.ABC):
             role=role, program=asdict(self._identity), oracle=type(tuner.oracle).__name__, tuner=self._made.get(place)
         )
         self._begun.add(place)
+        self._observer = Observer(place, [make(place) for make in self._lookers])
         there = f"; {resumed} trials are there already" if resumed else ""
         log.info("search %d: %s in %s%s", self.searches, type(tuner.oracle).__name__, tuner.project_dir, there)
         return search
+
+    def _close(self, search: Search) -> None:
+        """Whatever came of it, the search is over for this process."""
+        search.close()
+        if self._observer is not None:
+            self._observer.close()
 
     def _end(self, search: Search, tuner: Any) -> None:
         if search.failure is not None:
@@ -155,9 +167,9 @@ class OwnerRole(abc.ABC):
 class LocalRole(OwnerRole):
     """One process: KerasTuner's own loop, with the promises of a search."""
 
-    def __init__(self, identity: Identity, policy: Policy, *, fresh: bool = False) -> None:
+    def __init__(self, identity: Identity, policy: Policy, *, fresh: bool = False, lookers: Lookers = ()) -> None:
         # There is nobody else to run what the only worker has lost.
-        super().__init__(identity, replace(policy, losses_in_a_row=None), fresh=fresh)
+        super().__init__(identity, replace(policy, losses_in_a_row=None), fresh=fresh, lookers=lookers)
         self._inside = False  # a search is going on
 
     def search(self, tuner: Any, loop: Callable[[], None]) -> None:
@@ -180,16 +192,22 @@ class LocalRole(OwnerRole):
                 self._inside = False
             self._end(search, tuner)
         finally:
-            search.close()
+            self._close(search)
 
 
 class ChiefRole(OwnerRole):
     """The chief: `search()` serves the oracle until the search is over."""
 
     def __init__(
-        self, chief: Chief, policy: Policy, *, fresh: bool = False, alone_seconds: float | None = None
+        self,
+        chief: Chief,
+        policy: Policy,
+        *,
+        fresh: bool = False,
+        lookers: Lookers = (),
+        alone_seconds: float | None = None,
     ) -> None:
-        super().__init__(chief.identity, policy, fresh=fresh)
+        super().__init__(chief.identity, policy, fresh=fresh, lookers=lookers)
         self._chief = chief
         self._alone_seconds = alone_seconds
 
@@ -211,7 +229,7 @@ class ChiefRole(OwnerRole):
                 raise
             self._end(search, tuner)
         finally:
-            search.close()
+            self._close(search)
 
     def _give_up_alone(self, search: Search, seconds: float) -> None:
         """Ends a search that nobody is left to run, where no worker will come any more."""

@@ -17,7 +17,7 @@ from cluster.program import Identity
 from cluster.ray_backend import borrowed
 from cluster.ray_backend.connect import Places, Room, Wanted, connected
 from cluster.ray_backend.ship import Fit, pack
-from cluster.roles import OwnerRole
+from cluster.roles import Lookers, OwnerRole
 from cluster.search import Search
 
 log = logging.getLogger(__name__)
@@ -33,8 +33,10 @@ class RayRole(OwnerRole):
         fresh: Start every search anew, whatever is there.
     """
 
-    def __init__(self, identity: Identity, policy: Policy, wanted: Wanted, *, fresh: bool = False) -> None:
-        super().__init__(identity, policy, fresh=fresh)
+    def __init__(
+        self, identity: Identity, policy: Policy, wanted: Wanted, *, fresh: bool = False, lookers: Lookers = ()
+    ) -> None:
+        super().__init__(identity, policy, fresh=fresh, lookers=lookers)
         borrowed.check_names(wanted.scheduler, wanted.search)
         self._wanted = wanted
 
@@ -56,7 +58,7 @@ class RayRole(OwnerRole):
                     raise
                 self._end(search, tuner)
             finally:
-                search.close()
+                self._close(search)
 
 
 def _judge(wanted: Wanted, tuner: Any, fit: Fit) -> Any:

@@ -25,18 +25,22 @@ def handler() -> Iterator[None]:
     assert signal.signal(signal.SIGTERM, before) is tell, "it is back in its place"
 
 
-def test_a_plain_interrupt_of_rays_is_the_handlers_again() -> None:
-    with pytest.raises(Told), own_sigterm() as take_back:
-        signal.signal(signal.SIGTERM, signal.SIG_IGN)  # as Ray does when it starts
+def interrupted(number: signal.Signals) -> None:
+    with own_sigterm() as take_back:
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)  # Ray starts, and sets a handler of its own
         take_back()
         try:
-            signal.raise_signal(signal.SIGTERM)
+            signal.raise_signal(number)
         except KeyboardInterrupt:
-            raise KeyboardInterrupt from None
+            raise KeyboardInterrupt from None  # as Ray does where it waits
+
+
+def test_a_plain_interrupt_of_rays_is_the_handlers_again() -> None:
+    with pytest.raises(Told):
+        interrupted(signal.SIGTERM)
 
 
 def test_ctrl_c_stays_what_it_is() -> None:
-    with pytest.raises(KeyboardInterrupt) as caught, own_sigterm() as take_back:
-        take_back()
-        signal.raise_signal(signal.SIGINT)
+    with pytest.raises(KeyboardInterrupt) as caught:
+        interrupted(signal.SIGINT)
     assert caught.type is KeyboardInterrupt

@@ -1,0 +1,60 @@
+"""Those who show a search are told of it, and cannot disturb it."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from pathlib import Path
+
+import pytest
+
+from cluster.observer import Observer
+from cluster.record import Record
+from tests.made_up import MadeUp, write
+
+
+def test_lookers_see_the_last_state(tmp_path: Path) -> None:
+    seen: list[int] = []
+    observer = Observer(write(tmp_path, MadeUp(trials=3)), [lambda record: seen.append(len(record.trials))], 1e6)
+    observer.close()
+    assert seen == [3]
+
+
+def test_they_are_told_while_it_runs(tmp_path: Path) -> None:
+    told = threading.Event()
+    observer = Observer(write(tmp_path), [lambda record: told.set()], 0.01)
+    assert told.wait(30)
+    observer.close()
+
+
+def test_one_that_raises_is_told_no_more(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    project = write(tmp_path, MadeUp(trials=3))
+    second, third = threading.Event(), threading.Event()
+
+    def bad(record: Record) -> None:
+        raise ValueError("no")
+
+    def good(record: Record) -> None:
+        third.set() if second.is_set() else second.set()
+
+    with caplog.at_level(logging.ERROR):
+        observer = Observer(project, [bad, good], 0.01)
+        assert second.wait(30)
+        with (project / "events.jsonl").open("a") as file:
+            file.write('{"time": 1, "event": "joined", "worker": "late"}\n')
+        assert third.wait(30)
+        observer.close()
+    assert len(caplog.records) == 1
+
+
+def test_a_directory_without_a_search_is_waited_for(tmp_path: Path) -> None:
+    told = threading.Event()
+    observer = Observer(tmp_path / "project", [lambda record: told.set()], 0.01)
+    write(tmp_path / "project")
+    assert told.wait(30)
+    observer.close()
+
+
+def test_without_lookers_nobody_looks(tmp_path: Path) -> None:
+    Observer(tmp_path, []).close()
+    assert "observer" not in {x.name for x in threading.enumerate()}
