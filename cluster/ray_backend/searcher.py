@@ -6,10 +6,11 @@ a trial of the oracle's; one whose process is lost comes again as another of Ray
 
 from __future__ import annotations
 
+import contextlib
 import json
 import logging
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +27,8 @@ log = logging.getLogger(__name__)
 FOREVER = float("inf")  # Ray knows which of its processes live
 CHECKPOINT = "checkpoint.weights.h5"
 BUILD_CONFIG = "build_config.json"
+# What Ray says of a process whose host was stopped by SIGTERM, drained or scaled away.
+TOLD_TO_LEAVE = ("the actor's node was terminated expectedly", "the actor's node was preempted")
 SAVED = "ray.json"  # beside a trial's file: where Ray keeps what the last attempt saved
 
 
@@ -100,24 +103,18 @@ class OracleSearcher(Searcher):  # type: ignore[misc]  # Ray has no type hints t
             log.warning("%s", lost)
 
     def on_trial_complete(self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False) -> None:
-        """A trial of Ray's has ended, or its process was lost."""
-        grant = self._granted.pop(trial_id, None)
+        """A trial of Ray's has ended; why its process was lost, where it was, is told to `lost` right after this."""
+        grant = None if error else self._granted.pop(trial_id, None)
         if grant is None:
             return
-        try:
-            if not error and result is not None and "final" in result:
+        with self._over(grant):
+            if result is not None and "final" in result:
                 self._end(grant, json.loads(result["final"]))
-            elif not error and result is not None and self._judge is not None and trial_id in self._judge.stopped:
+            elif result is not None and self._judge is not None and trial_id in self._judge.stopped:
                 self._end(grant, json.loads(result["so_far"]), f"{self._judge.name} after epoch {result[EPOCHS]}")
             else:
-                why = "its process on Ray was lost" if error else "it was stopped"
-                self._search.lose_trainer(trial_id, self._search.dismissed(trial_id) or why, counted=error)
-        except LeaseLost as lost:
-            log.warning("the result of trial %s is dropped: %s", grant.trial.trial_id, lost)
-        except CannotSave as unsaved:
-            self.failure = unsaved
-        if self._loan is not None and self.failure is None:
-            self._loan.ended(self._search.trial(grant.trial.trial_id))
+                why = self._search.dismissed(trial_id) or "it was stopped"
+                self._search.lose_trainer(trial_id, why, counted=False)
 
     def save(self, checkpoint_path: str) -> None:
         """All that there is to save is in the project's files."""
@@ -143,6 +140,33 @@ class OracleSearcher(Searcher):  # type: ignore[misc]  # Ray has no type hints t
             folder = self._folder(grant.trial.trial_id)
             folder.mkdir(parents=True, exist_ok=True)
             (folder / SAVED).write_text(json.dumps({"path": checkpoint.path}))
+
+    def lost(self, trial_id: str, error: str) -> None:
+        """The process of a trial of Ray's is gone.
+
+        Args:
+            trial_id: The trial of Ray's.
+            error: What Ray says of it.
+        """
+        grant = self._granted.pop(trial_id, None)
+        if grant is None:
+            return
+        told = any(words in error for words in TOLD_TO_LEAVE)
+        why = "its host on Ray was told to leave" if told else "its process on Ray was lost"
+        with self._over(grant):
+            self._search.lose_trainer(trial_id, self._search.dismissed(trial_id) or why, counted=not told)
+
+    @contextlib.contextmanager
+    def _over(self, grant: Grant) -> Iterator[None]:
+        """Inside, an attempt comes to its end."""
+        try:
+            yield
+        except LeaseLost as lost:
+            log.warning("the result of trial %s is dropped: %s", grant.trial.trial_id, lost)
+        except CannotSave as unsaved:
+            self.failure = unsaved
+        if self._loan is not None and self.failure is None:
+            self._loan.ended(self._search.trial(grant.trial.trial_id))
 
     def _config(self, grant: Grant) -> dict[str, Any]:
         trial = grant.trial
@@ -196,7 +220,7 @@ class OracleSearcher(Searcher):  # type: ignore[misc]  # Ray has no type hints t
 
 
 class Follower(Callback):  # type: ignore[misc]
-    """Tells the searcher what trials save, and the search that time goes by."""
+    """Tells the searcher what trials save and why they are lost, and the search that time goes by."""
 
     def __init__(self, searcher: OracleSearcher, search: Search) -> None:
         self._searcher = searcher
@@ -205,6 +229,14 @@ class Follower(Callback):  # type: ignore[misc]
     def on_checkpoint(self, iteration: int, trials: list[Any], trial: Any, checkpoint: Any, **info: Any) -> None:
         """A trial has saved something."""
         self._searcher.saved(trial.trial_id, checkpoint)
+
+    def on_trial_error(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
+        """A trial's process is gone."""
+        try:
+            error = Path(trial.error_file).read_text(encoding="utf-8")
+        except (OSError, TypeError):
+            error = ""
+        self._searcher.lost(trial.trial_id, error)
 
     def on_step_begin(self, iteration: int, trials: list[Any], **info: Any) -> None:
         """Ray Tune looks at its trials."""
