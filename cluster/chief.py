@@ -274,6 +274,12 @@ class Chief:
         with self._changed:
             return sorted(self._here)
 
+    @property
+    def waiting(self) -> list[str]:
+        """The names of the workers that are here and wait for a device."""
+        with self._changed:
+            return sorted(x.worker for x in self._here.values() if x.waiting)
+
     def _note(self, attendance: Attendance, *, here: bool) -> None:
         for search, _ in self.searches[-1:]:
             search.note_worker(attendance.worker, attendance.host.name, here=here)

@@ -20,9 +20,11 @@ from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
 import typer
 
-from cluster import cores, leash, memory, placement
+from cluster import cores, jsonlog, leash, memory, placement, streams
+from cluster.asides import Asides
 from cluster.chief import Chief
-from cluster.commands.shared import AsJson, configure_logging, console
+from cluster.commands.dashboard import dashboard as dashboard_command
+from cluster.commands.shared import AsJson, LogJson, Verbose, configure_logging, console
 from cluster.commands.status import status
 from cluster.coreshare import CoreShare
 from cluster.errors import CannotSave, ClusterError, SearchFailed, UsageError
@@ -31,7 +33,10 @@ from cluster.policy import Policy
 from cluster.program import Program
 
 if TYPE_CHECKING:
-    from cluster.roles import OwnerRole
+    from cluster.observer import Looker
+    from cluster.record import Record
+    from cluster.roles import Lookers, OwnerRole
+    from cluster.terminal import Terminal
 
 log = logging.getLogger("cluster")
 
@@ -171,6 +176,7 @@ RaySearch = Annotated[
     ),
 ]
 LeashEnd = Annotated[int | None, typer.Option("--leash", hidden=True)]
+Word = Annotated[str, typer.Option("--asides", hidden=True)]
 
 
 @app.command(context_settings=PROGRAM_CONTEXT)
@@ -209,48 +215,62 @@ def run(
     ray_storage: RayStorage = None,
     ray_scheduler: RayScheduler = "",
     ray_search: RaySearch = "",
+    verbose: Verbose = False,
+    log_json: LogJson = False,
 ) -> None:
     """Run a program in one process, with --workers on a chief and workers of this box, or with --ray on Ray Tune."""
+    configure_logging(log_json)
     program = Program.parse(words or [])
     policy = _policy(context)
     if on_ray:
         from cluster.ray_backend.connect import Wanted as WantedOfRay
         from cluster.ray_backend.role import RayRole
 
-        configure_logging()
-        wanted = WantedOfRay(
-            ray_address, workers, cpus_per_trial, gpus_per_trial, ray_storage, ray_scheduler, ray_search
-        )
-        _run_here(program, RayRole(program.identity, policy, wanted, fresh=fresh))
+        with _terminal(log_json) as terminal, streams.led(terminal):
+            shown = terminal is None or verbose
+            wanted = WantedOfRay(
+                ray_address, workers, cpus_per_trial, gpus_per_trial, ray_storage, ray_scheduler, ray_search, shown
+            )
+            role = RayRole(program.identity, policy, wanted, fresh=fresh, lookers=_lookers(terminal))
+            _run_here(program, role, verbose)
     if ray_scheduler or ray_search:
         raise UsageError("--ray-scheduler and --ray-search are Ray Tune's: they go with --ray")
     if workers is not None:
         from cluster import launch
 
-        configure_logging()
         slots = placement.find(_wanted(device, slots_per_gpu, allow_cpu, slot_dir), os.environ).slots
         if slots is not None and workers > slots:
             log.info("%d workers and %d slots on GPUs: the others wait until one is free", workers, slots)
         own = ("recycle_after", "recycle_gb", "device", "slots_per_gpu", "slot_dir")
         worker_options = _flags({name: context.params[name] for name in own})
-        with _interruptible():
+        both = [word for word, wanted in (("--verbose", verbose), ("--log-json", log_json)) if wanted]
+        with _terminal(log_json) as terminal, streams.led(terminal), _interruptible():
             chief_options = {x: y for x, y in asdict(policy).items() if x in context.params}
-            options = _flags(chief_options) + (["--fresh"] if fresh else [])
-            worker_options += ["--allow-cpu"] if allow_cpu else []
-            raise typer.Exit(launch.run(program, workers, options, worker_options))
+            options = _flags(chief_options) + (["--fresh"] if fresh else []) + both
+            worker_options += (["--allow-cpu"] if allow_cpu else []) + both
+            worker_options += ["--hide-trials"] if terminal is not None and not verbose else []
+            looker = None if terminal is None else terminal.looker
+            code = launch.run(program, workers, options, worker_options, looker=looker, log_json=log_json)
+            raise typer.Exit(code)
     from cluster.roles import LocalRole
 
-    configure_logging()
-    _run_here(program, LocalRole(program.identity, policy, fresh=fresh))
+    with _terminal(log_json) as terminal, streams.led(terminal) as led:
+        hide = terminal is not None and not verbose
+
+        def output(project: Path) -> streams.Led:
+            return streams.Led(led, project, "local", hide=hide)
+
+        local = LocalRole(program.identity, policy, fresh=fresh, lookers=_lookers(terminal), output=output)
+        _run_here(program, local, verbose)
 
 
-def _run_here(program: Program, role: OwnerRole) -> NoReturn:
+def _run_here(program: Program, role: OwnerRole, verbose: bool) -> NoReturn:
     """Runs the program in this process, and ends with its exit code."""
     from cluster.roles import run as run_under
 
     with _interruptible():
         try:
-            code = run_under(program, role)
+            code = run_under(program, role, verbose=verbose)
             role.finish("ended" if code == 0 else f"ended with exit code {code}")
         except ClusterError as error:
             if not isinstance(error, CannotSave):
@@ -285,7 +305,10 @@ def chief(
     ] = 30.0,
     alone_seconds: Annotated[float | None, typer.Option("--alone-seconds", hidden=True)] = None,
     expected: Annotated[int, typer.Option("--expected", hidden=True)] = 0,
+    verbose: Verbose = False,
+    log_json: LogJson = False,
     leash_end: LeashEnd = None,
+    word: Word = "",
 ) -> None:
     """Host the oracle: serve a program's searches to workers."""
     from cluster.roles import ChiefRole
@@ -293,20 +316,21 @@ def chief(
     from cluster.rpc.client import check_address
     from cluster.rpc.server import serve
 
+    configure_logging(log_json)
     program = Program.parse(words or [])
     check_address(listen)
     policy = _policy(context)
-    configure_logging()
     if leash_end is not None:
         leash.hold(leash_end, leash.terminate_self)
     os.environ.update(placement.no_gpu(os.environ))  # they are the workers'
     here = Chief(program.identity, expected)
     server = serve(here, policy, listen)
     log.info("the chief listens on %s", listen)
-    role = ChiefRole(here, policy, fresh=fresh, alone_seconds=alone_seconds)
-    with _interruptible():
+    with _terminal(log_json or leash_end is not None) as terminal, streams.led(terminal), _interruptible():
+        lookers = [_telling(Asides(word))] if word else _lookers(terminal)
+        role = ChiefRole(here, policy, fresh=fresh, lookers=lookers, alone_seconds=alone_seconds)
         try:
-            code = run_under(program, role)
+            code = run_under(program, role, verbose=verbose)
             if code == 0:
                 here.finish(linger_seconds)
             else:
@@ -349,19 +373,23 @@ def worker(
     slots_per_gpu: SlotsPerGpu = 1,
     allow_cpu: AllowCpu = False,
     slot_dir: SlotDir = SLOT_DIRECTORY,
+    verbose: Verbose = False,
+    log_json: LogJson = False,
+    hide_trials: Annotated[bool, typer.Option("--hide-trials", hidden=True)] = False,
     leash_end: LeashEnd = None,
 ) -> None:
     """Run trials of a chief's searches. The program must be the chief's."""
     from cluster import worker as supervisor
     from cluster.rpc.client import ChiefClient, check_address
 
+    configure_logging(log_json)
     program = Program.parse(words or [])
-    configure_logging()
     if leash_end is not None:
         leash.hold(leash_end, leash.terminate_self)
     place = placement.find(_wanted(device, slots_per_gpu, allow_cpu, slot_dir), os.environ)
     client = ChiefClient(check_address(chief_address), patience)
-    options = supervisor.Options(connect_timeout, patience, drain_seconds, recycle_after, recycle_gb)
+    own = tuple(word for word, wanted in (("--verbose", verbose), ("--log-json", log_json)) if wanted)
+    options = supervisor.Options(connect_timeout, patience, drain_seconds, recycle_after, recycle_gb, hide_trials, own)
     here = supervisor.Worker(program, client, name or supervisor.default_name(), options, place)
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda signum, _: here.happenings.put(supervisor.Stop(signum)))
@@ -391,6 +419,7 @@ def doctor(
 
 
 app.command()(status)
+app.command("dashboard")(dashboard_command)
 
 
 @app.command(context_settings=PROGRAM_CONTEXT, hidden=True)
@@ -409,7 +438,10 @@ def trainer(
     slot_files: Annotated[str, typer.Option("--slot-files")] = "",
     packed: Annotated[bool, typer.Option("--packed")] = False,
     alone: Annotated[bool, typer.Option("--alone")] = False,
+    verbose: Verbose = False,
+    log_json: LogJson = False,
     leash_end: LeashEnd = None,
+    word: Word = "",
 ) -> None:
     """Started by a worker: run the program and its trials."""
     # Before anything of weight is loaded: NumPy's libraries look at these variables as they are.
@@ -424,18 +456,19 @@ def trainer(
     from cluster.rpc.client import ChiefClient
     from cluster.trainer import Device, Leave
 
+    configure_logging(log_json)
     program = Program.parse(words or [])
-    configure_logging()
     client = ChiefClient(chief_address, patience)
     here = Device(device, memory_share is not None, packed, alone)
-    role = WorkerRole(client, worker_name, trainer_id, recycle_after, recycle_gb, here, share)
+    asides = Asides(word) if word else None
+    role = WorkerRole(client, worker_name, trainer_id, recycle_after, recycle_gb, here, share, asides)
     if leash_end is not None:
         leash.hold(leash_end, leash.vanish, role.hear)
     _hold_slot(slot_files)
     _on_sigterm(lambda *_: role.drain())
     try:
         with memory.shared(memory_share, memory_total) if memory_share is not None else contextlib.nullcontext():
-            code = run_under(program, role)
+            code = run_under(program, role, verbose=verbose)
     except SearchFailed as failed:
         code = failed.exit_code  # the chief has said why
     except Leave as leave:
@@ -465,6 +498,39 @@ def ray_worker(
 
     configure_logging()
     raise typer.Exit(node.follow(head, ray_cpus))
+
+
+@contextlib.contextmanager
+def _terminal(without: bool) -> Iterator[Terminal | None]:
+    """What shows searches on the terminal that stdout is; None where it is none, or where there is to be none."""
+    if without or not streams.is_terminal(os.environ):
+        yield None
+        return
+    from cluster.terminal import Terminal, logged_above
+
+    terminal = Terminal()
+    with logged_above(terminal):
+        yield terminal
+
+
+def _lookers(terminal: Terminal | None) -> Lookers:
+    """Who is told how a search goes."""
+    return [] if terminal is None else [terminal.looker]
+
+
+def _telling(asides: Asides) -> Callable[[Path], Looker]:
+    """Tells the launcher, who shows it, of which search this process is the chief, and when that is over."""
+
+    def looker(directory: Path) -> Looker:
+        asides.tell(search=str(directory))
+
+        def look(record: Record) -> None:
+            if record.state not in ("running", "closing"):
+                asides.tell(over=True)
+
+        return look
+
+    return looker
 
 
 def _wanted(device: str, slots_per_gpu: int, allow_cpu: bool, slot_dir: Path) -> Wanted:
@@ -498,7 +564,7 @@ def main() -> None:
     try:
         app(_with_ray_address(sys.argv[1:]))
     except ClusterError as error:
-        sys.stderr.write(f"cluster: error: {error}\n")
+        jsonlog.tell(str(error), logging.ERROR, before="cluster: error: ")
         _exit(error.exit_code)
     except SystemExit as leaving:
         _exit(leaving.code if isinstance(leaving.code, int) else 0)
@@ -549,7 +615,7 @@ def _interruptible() -> Iterator[None]:
     try:
         yield
     except KeyboardInterrupt as interrupt:
-        sys.stderr.write("cluster: interrupted; run the same command again to go on\n")
+        jsonlog.tell("interrupted; run the same command again to go on", logging.WARNING, before="cluster: ")
         raise typer.Exit(_signal_code(interrupt)) from None
     finally:
         signal.signal(signal.SIGTERM, previous)

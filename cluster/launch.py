@@ -1,7 +1,7 @@
 """`cluster run --workers N`: a chief and N workers as child processes of this one.
 
-Owns the children and their output, each line of it with the child's name in front. They talk over a socket file that
-only this user can open, so no port is taken.
+Owns the children and their output, each line of it with the child's name in front, and that the chief's search is shown
+where the terminal shows one. They talk over a socket file that only this user can open, so no port is taken.
 """
 
 from __future__ import annotations
@@ -17,11 +17,15 @@ import tempfile
 import threading
 import time
 from collections import Counter
-from collections.abc import Iterator, Sequence
-from typing import IO
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import IO, Any
 
+from cluster import asides, jsonlog
 from cluster.leash import Leash
+from cluster.lines import as_shown
 from cluster.notices import is_notice
+from cluster.observer import Looker, Observer
 from cluster.program import Program
 
 log = logging.getLogger(__name__)
@@ -35,8 +39,27 @@ CHIEF_SECONDS = 10.0  # for the chief to say why, where all workers have failed 
 LEAVE_SECONDS = 5.0  # for the workers to end by themselves, once the chief has failed
 
 
-def run(program: Program, workers: int, chief_options: Sequence[str], worker_options: Sequence[str]) -> int:
-    """Runs the program on a chief and `workers` workers; returns the chief's exit code.
+def run(
+    program: Program,
+    workers: int,
+    chief_options: Sequence[str],
+    worker_options: Sequence[str],
+    *,
+    looker: Callable[[Path], Looker] | None = None,
+    log_json: bool = False,
+) -> int:
+    """Runs the program on a chief and workers.
+
+    Args:
+        program: The program.
+        workers: How many workers.
+        chief_options: Options of the chief's command.
+        worker_options: Options of each worker's.
+        looker: Makes, for a project directory, who is told how its search goes; None: nobody is.
+        log_json: Whether each line of output is to be a JSON object.
+
+    Returns:
+        The chief's exit code.
 
     Raises:
         KeyboardInterrupt: interrupted; every child has ended by then.
@@ -47,7 +70,8 @@ def run(program: Program, workers: int, chief_options: Sequence[str], worker_opt
             place = stack.enter_context(tempfile.TemporaryDirectory(prefix="cluster-", dir="/tmp"))
         address = f"unix:{place}/chief.sock"
         width = len(f"worker-{workers}")
-        children = _Children(width)
+        shown = stack.enter_context(_Shown(looker))
+        children = _Children(width, shown.hear, log_json)
         with children.all_ended():
             words = ["chief", "--listen", address, "--alone-seconds", str(ALONE_SECONDS), "--expected", str(workers)]
             children.start("chief", [*words, *chief_options, "--", *program.words])
@@ -59,6 +83,43 @@ def run(program: Program, workers: int, chief_options: Sequence[str], worker_opt
             if code == 0:
                 children.wait()  # what the program does after its searches, it does on the workers too
             return code
+
+
+class _Shown:
+    """The chief's searches, one after another, as the chief tells of them.
+
+    Args:
+        looker: Makes, for a project directory, who is told how its search goes; None: nobody is.
+    """
+
+    def __init__(self, looker: Callable[[Path], Looker] | None) -> None:
+        self._looker = looker
+        self._observer: Observer | None = None
+        self._directory: Path | None = None
+
+    def __enter__(self) -> _Shown:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._end()
+
+    def hear(self, told: Mapping[str, Any]) -> None:
+        """What the chief tells: `search`, the project directory of one that begins or goes on, or `over`."""
+        if self._looker is None:
+            return
+        if "search" in told:
+            directory = Path(str(told["search"]))
+            if self._observer is None or directory != self._directory:  # else the chief was killed, and is back
+                self._end()
+                self._directory = directory
+                self._observer = Observer(directory, [self._looker(directory)])
+        elif "over" in told:
+            self._end()
+
+    def _end(self) -> None:
+        observer, self._observer = self._observer, None
+        if observer is not None:
+            observer.close()
 
 
 def _watch(children: _Children) -> int:
@@ -98,9 +159,14 @@ class _Children:
 
     Args:
         width: The width of the longest name.
+        heard: What to do with what a child tells in its output.
+        log_json: Whether each line of output is to be a JSON object.
     """
 
-    def __init__(self, width: int) -> None:
+    def __init__(self, width: int, heard: Callable[[Mapping[str, Any]], None], log_json: bool) -> None:
+        self._heard = heard
+        self._log_json = log_json
+        self._word = asides.new_word()
         self.processes: dict[str, subprocess.Popen[bytes]] = {}
         self._words: dict[str, list[str]] = {}
         self.ended: queue.SimpleQueue[tuple[str, int]] = queue.SimpleQueue()
@@ -111,6 +177,7 @@ class _Children:
     def start(self, name: str, words: list[str]) -> None:
         """Starts `python -m cluster <words>`."""
         self._words[name] = words
+        words = [words[0], *(["--asides", self._word] if words[0] == "chief" else []), *words[1:]]
         leash = Leash()
         environment = {k: v for k, v in os.environ.items() if k != "CLUSTER_FRESH"} | {"PYTHONUNBUFFERED": "1"}
         process = leash.start(
@@ -148,7 +215,7 @@ class _Children:
             yield
         except KeyboardInterrupt:
             interrupted = True
-            print("stopping; a second Ctrl-C stops at once", file=sys.stderr)
+            jsonlog.tell("stopping; a second Ctrl-C stops at once")
             raise
         finally:
             try:
@@ -178,9 +245,13 @@ class _Children:
             for line in stream:
                 if is_notice(line):
                     continue
-                # A progress bar draws over its own line; its last state is the one to keep.
-                text = line.decode(errors="replace").rstrip("\r\n").rsplit("\r", 1)[-1]
-                # Whoever read the output may have gone; the children go on, and must be read.
-                with self._printing, contextlib.suppress(OSError, ValueError):
-                    sys.stdout.write(f"{prefix}{text}\n")
-                    sys.stdout.flush()
+                written, told = asides.split(line, self._word)
+                if written:
+                    text = as_shown(written.decode(errors="replace"))
+                    text = jsonlog.from_child(name, text, time.time()) if self._log_json else f"{prefix}{text}"
+                    # Whoever read the output may have gone; the children go on, and must be read.
+                    with self._printing, contextlib.suppress(OSError, ValueError):
+                        sys.stdout.write(f"{text}\n")
+                        sys.stdout.flush()
+                if told is not None:
+                    self._heard(told)

@@ -115,7 +115,7 @@ class TrialLog:
     """
 
     def __init__(self, path: Path, heading: str, limit: int = LIMIT, tail: int = TAIL) -> None:
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()
         self._lines = Lines()
         self._tail: deque[bytes] = deque()
         self._tail_size = 0

@@ -34,6 +34,8 @@ class Attempt:
         reason: Why it was lost; empty otherwise.
         counted: Whether the loss counts towards the limit of attempts.
         seconds: How long it took, by the chief's own clock; None where nothing tells.
+        suggest_seconds: How long the oracle took to propose the trial; None where nothing tells.
+        out_of_memory: Whether it was lost for want of its device's memory.
     """
 
     number: int
@@ -45,6 +47,8 @@ class Attempt:
     reason: str = ""
     counted: bool = False
     seconds: float | None = None
+    suggest_seconds: float | None = None
+    out_of_memory: bool = False
 
 
 @dataclass
@@ -139,6 +143,8 @@ class Parameter:
         high: The greatest.
         values: What can be chosen; empty for numbers within bounds.
         conditions: What must be so for it to count, in words; empty where it always does.
+        step: The distance between two values, on a logarithmic scale their ratio; None where all are allowed.
+        reverse: Whether the logarithmic scale counts down from the greatest value.
     """
 
     name: str
@@ -148,6 +154,8 @@ class Parameter:
     high: float | None = None
     values: tuple[Any, ...] = ()
     conditions: str = ""
+    step: float | None = None
+    reverse: bool = False
 
 
 @dataclass
@@ -159,12 +167,34 @@ class Worker:
         host: Where it is; empty where nothing tells.
         here: Whether it is here, as far as events tell; None where none does.
         device: What its last attempt ran on.
+        joined: When it came, in Unix seconds; None while it is not here.
+        stayed: How long it was here before that, in seconds.
     """
 
     name: str
     host: str = ""
     here: bool | None = None
     device: str | None = None
+    joined: float | None = None
+    stayed: float = 0.0
+
+    def come(self, at: float) -> None:
+        """It joined."""
+        self.here = True
+        self.joined = at if self.joined is None else self.joined
+
+    def go(self, at: float) -> None:
+        """It left, or the search is over."""
+        self.here = False
+        if self.joined is not None:
+            self.stayed += max(0.0, at - self.joined)
+            self.joined = None
+
+    def seconds_here(self, now: float) -> float | None:
+        """How long it was here, in seconds; None where nothing tells."""
+        if self.here is None:
+            return None
+        return self.stayed + (0.0 if self.joined is None else max(0.0, now - self.joined))
 
 
 @dataclass
@@ -242,7 +272,7 @@ class Record:
             self._begun(event, at)
         elif kind in ("joined", "left"):
             worker = self._worker(text(event.get("worker")) or "?")
-            worker.here = kind == "joined"
+            worker.come(at) if kind == "joined" else worker.go(at)
             worker.host = text(event.get("host")) or worker.host
         elif kind == "closing":
             self.state, self.why = "closing", text(event.get("reason")) or ""
@@ -253,7 +283,8 @@ class Record:
             self.state, self.why = "ended", self.why if self.state == "closing" else ""
         if kind in ("search_end", "search_failed", "stopped", "run_end"):
             for worker in self.workers.values():
-                worker.here = None if worker.here is None else False
+                if worker.here is not None:
+                    worker.go(at)
         return None
 
     def keep(self, name: str, facts: Facts) -> None:
@@ -361,6 +392,9 @@ class Record:
                 if trial.last is not None and trial.last.outcome == "running":
                     _lost(trial, {"reason": "the run before was stopped"}, self._before(at))
                     trial.version = -1
+        for worker in self.workers.values():  # those that are still here say so again
+            if worker.here:
+                worker.go(self._before(at))
         self.search = text(event.get("search")) or ""
         self.resumed = at
         self.state, self.why = "running", ""
@@ -386,7 +420,8 @@ class Record:
         attempt = event.get("attempt")
         known = attempt if isinstance(attempt, int) else len(trial.attempts) + 1
         worker = text(event.get("worker")) or "?"
-        trial.attempts.append(Attempt(known, worker, text(event.get("device")), at))
+        asked = number(event.get("suggest_seconds"))
+        trial.attempts.append(Attempt(known, worker, text(event.get("device")), at, suggest_seconds=asked))
         trial.status = "running"
         trial.of = None
         values = event.get("values")
@@ -418,6 +453,7 @@ def _lost(trial: Trial, event: Facts, at: float) -> None:
     last.ended, last.outcome = at, "lost"
     last.reason = text(event.get("reason")) or ""
     last.counted = bool(event.get("counted"))
+    last.out_of_memory = bool(event.get("out_of_memory"))
     trial.status = "waiting"
     trial.score = None
 
@@ -447,6 +483,8 @@ def parameters(config: Any) -> list[Parameter]:
                 number(facts.get("max_value")),
                 tuple(facts.get("values") or ()) if kind == "choice" else (False, True) if kind == "boolean" else (),
                 _conditions(facts.get("conditions")),
+                number(facts.get("step")),
+                facts.get("sampling") == "reverse_log",
             )
         except (KeyError, TypeError):
             continue

@@ -22,9 +22,11 @@ from typing import Any
 
 import cluster
 from cluster import cores, report, seams
+from cluster.asides import Asides
 from cluster.chief import Chief, Description
 from cluster.coreshare import CoreShare
 from cluster.errors import PROGRAM_RAISED, ClusterError, DirectoryError, NoSearch, SearchFailed, TrainerAhead
+from cluster.logs import Output, Told, Unkept
 from cluster.observer import Looker, Observer
 from cluster.policy import Policy
 from cluster.program import Identity, Program, own_traceback
@@ -143,7 +145,7 @@ class OwnerRole(abc.ABC):
             raise search.failure
         search.end()
         try:
-            log.info("%s", report.write(tuner.oracle, search.directory))
+            log.info("%s", report.write(search.directory))
         except Exception:
             log.exception("the report could not be written; the results are whole")
 
@@ -165,11 +167,28 @@ class OwnerRole(abc.ABC):
 
 
 class LocalRole(OwnerRole):
-    """One process: KerasTuner's own loop, with the promises of a search."""
+    """One process: KerasTuner's own loop, with the promises of a search.
 
-    def __init__(self, identity: Identity, policy: Policy, *, fresh: bool = False, lookers: Lookers = ()) -> None:
+    Args:
+        identity: The program.
+        policy: What the user decides.
+        fresh: Start every search anew, whatever is there.
+        lookers: Make, for a project directory, who is told how its search goes.
+        output: Makes, for a project directory, what becomes of the output of its trials.
+    """
+
+    def __init__(
+        self,
+        identity: Identity,
+        policy: Policy,
+        *,
+        fresh: bool = False,
+        lookers: Lookers = (),
+        output: Callable[[Path], Output] = lambda project: Unkept(),
+    ) -> None:
         # There is nobody else to run what the only worker has lost.
         super().__init__(identity, replace(policy, losses_in_a_row=None), fresh=fresh, lookers=lookers)
+        self._output = output
         self._inside = False  # a search is going on
 
     def search(self, tuner: Any, loop: Callable[[], None]) -> None:
@@ -179,11 +198,15 @@ class LocalRole(OwnerRole):
             return
         search = self._begin(tuner, "local")
         oracle = tuner.oracle
-        tuner.oracle = OracleProxy(oracle, LocalSession(search), seams.trial_class())
+        output = self._output(search.directory)
+        tuner.oracle = OracleProxy(oracle, LocalSession(search), seams.trial_class(), output=output)
         self._inside = True
         try:
             try:
-                loop()
+                try:
+                    loop()
+                finally:
+                    output.end()  # what is said from here on is no trial's
             except BaseException:
                 search.give_back("the run was stopped")
                 raise
@@ -252,6 +275,7 @@ class WorkerRole:
         recycle_gb: At how many gigabytes of resident memory it does; None: never.
         device: What this process runs on.
         share: Its share of the host's cores.
+        asides: The way to the supervisor, who keeps the output of trials; None: nobody does.
     """
 
     is_chief = False
@@ -266,7 +290,9 @@ class WorkerRole:
         recycle_gb: float | None = None,
         device: Device = ANYTHING,
         share: CoreShare | None = None,
+        asides: Asides | None = None,
     ) -> None:
+        self._asides = asides
         self.tuner_id = worker
         self.searches = 0
         self._client = client
@@ -333,8 +359,9 @@ class WorkerRole:
         oracle = tuner.oracle
         device, packed = self._device.name, self._device.packed
         session = RemoteSession(self._client, index, self.tuner_id, self._trainer, search_id, device, packed)
+        output = self._output(Path(directory) / project)
         tuner.oracle = self._proxy = OracleProxy(
-            oracle, session, seams.trial_class(), self._between_trials, self._between_epochs, self._device
+            oracle, session, seams.trial_class(), self._between_trials, self._between_epochs, self._device, output
         )
         try:
             loop()
@@ -348,9 +375,13 @@ class WorkerRole:
             session.abort(own_traceback(error))
             raise SearchFailed(f"the program raised in the search: {error}") from error
         finally:
+            output.end()
             tuner.oracle = oracle
             self._granted_before += self._proxy.granted
         seams.restore(oracle, state["oracle"], state["trials"])
+
+    def _output(self, project: Path) -> Output:
+        return Unkept() if self._asides is None else Told(self._asides, project, self.tuner_id, self._device.name)
 
     def raised(self, traceback: str) -> bool:
         """Whether this process shows the program's traceback: only where the chief cannot."""
@@ -384,8 +415,13 @@ def describe(tuner: Any, *, whole: bool = True) -> Description:
     )
 
 
-def run(program: Program, role: OwnerRole | WorkerRole) -> int:
+def run(program: Program, role: OwnerRole | WorkerRole, *, verbose: bool = False) -> int:
     """Runs the program under a role.
+
+    Args:
+        program: The program.
+        role: The role.
+        verbose: Whether KerasTuner prints what it prints by itself.
 
     Returns:
         The exit code: the program's own, or `PROGRAM_RAISED` when it raised (its traceback is shown, once for all).
@@ -398,7 +434,7 @@ def run(program: Program, role: OwnerRole | WorkerRole) -> int:
     code = 0
     cluster._role = role
     try:
-        with seams.installed(role):
+        with seams.installed(role, verbose=verbose):
             try:
                 program.run()
             except SystemExit as leaving:

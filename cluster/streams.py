@@ -8,15 +8,25 @@ logging, are led along, since there is one object for all of it. Knows neither w
 from __future__ import annotations
 
 import contextlib
+import functools
 import os
 import sys
 import threading
-from collections.abc import Iterable, Iterator, Mapping
+import weakref
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, Protocol, TextIO, cast
 
 from cluster.lines import Lines
 from cluster.logs import TrialLog, closing, heading, log_of
+
+
+def is_terminal(environ: Mapping[str, str]) -> bool:
+    """Whether stdout is a terminal on which a line can be drawn over."""
+    try:
+        return sys.stdout.isatty() and environ.get("TERM", "") not in ("", "dumb", "unknown")
+    except ValueError:  # it is closed
+        return False
 
 
 class Screen(Protocol):
@@ -28,6 +38,9 @@ class Screen(Protocol):
 
     def above(self, line: str) -> None:
         """Prints a line above it."""
+
+    def end(self) -> None:
+        """Shows it no longer."""
 
 
 class Stream:
@@ -42,7 +55,7 @@ class Stream:
         self._file = file
         self._screen = screen
         self._lines = Lines()
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()
         self._log: TrialLog | None = None
         self._hidden = False
 
@@ -79,10 +92,18 @@ class Stream:
         for line in lines:
             self.write(line)
 
+    def close(self) -> None:
+        """Closes nothing: the stream is the process's. Handlers of logging close what is not `sys.stderr` any more."""
+
+    def stop_showing(self) -> None:
+        """The terminal is the program's alone."""
+        if self._screen is not None:
+            self._screen.end()
+
     def let_go(self) -> None:
         """In a process that was forked off: it is an ordinary stream, whatever its parent was doing with it."""
         self._screen = self._log = None
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()
 
     def __getattr__(self, name: str) -> Any:
         if name.startswith("__"):
@@ -91,6 +112,19 @@ class Stream:
 
     def __iter__(self) -> Iterator[str]:
         return iter(self._file)
+
+
+@functools.cache
+def _all() -> weakref.WeakSet[Stream]:
+    """The streams of this process; those of one that is forked off are let go."""
+    streams: weakref.WeakSet[Stream] = weakref.WeakSet()
+
+    def let_go() -> None:
+        for stream in list(streams):
+            stream.let_go()
+
+    os.register_at_fork(after_in_child=let_go)
+    return streams
 
 
 @contextlib.contextmanager
@@ -102,7 +136,7 @@ def led(screen: Screen | None = None) -> Iterator[tuple[Stream, Stream]]:
     """
     before = (sys.stdout, sys.stderr)
     streams = tuple(Stream(file, screen if screen is not None and file.isatty() else None) for file in before)
-    os.register_at_fork(after_in_child=lambda: [stream.let_go() for stream in streams])
+    _all().update(streams)
     sys.stdout, sys.stderr = (cast(TextIO, stream) for stream in streams)
     try:
         yield streams[0], streams[1]
@@ -136,15 +170,18 @@ class Led:
         self._hide = hide
         self._log: TrialLog | None = None
         self._aside: dict[int, int] = {}  # where descriptors went before
+        self._breakpoint: Callable[..., Any] | None = None  # what `breakpoint()` did before
 
     def begin(self, trial: str, attempt: int, values: Mapping[str, Any]) -> None:
         """From here on it is this trial's."""
         self.end()
-        log = TrialLog(log_of(self._project, trial), heading(attempt, *self._about, values))
-        self._log = log
-        for stream in self._streams:
-            stream.lead(log, hidden=self._hide and stream.isatty())
+        self._log = log = TrialLog(log_of(self._project, trial), heading(attempt, *self._about, values))
+        to_terminal = [self._hide and stream.isatty() for stream in self._streams]
+        for stream, hidden in zip(self._streams, to_terminal, strict=True):
+            stream.lead(log, hidden=hidden)
         if self._hide and log.file is not None:
+            self._breakpoint = sys.breakpointhook
+            sys.breakpointhook = self._give_terminal
             for descriptor in (1, 2):
                 if os.isatty(descriptor):
                     self._aside[descriptor] = os.dup(descriptor)
@@ -155,10 +192,23 @@ class Led:
         log, self._log = self._log, None
         if log is None:
             return
+        self._show(None)
+        log.close(closing(outcome, message))
+
+    def _show(self, log: TrialLog | None) -> None:
+        """Hides nothing any more; what is written still goes to this log."""
         for stream in self._streams:
-            stream.lead(None)
-        for descriptor, before in self._aside.items():
+            stream.lead(log)
+        while self._aside:
+            descriptor, before = self._aside.popitem()
             os.dup2(before, descriptor)
             os.close(before)
-        self._aside.clear()
-        log.close(closing(outcome, message))
+        if self._breakpoint is not None:
+            sys.breakpointhook, self._breakpoint = self._breakpoint, None
+
+    def _give_terminal(self, *args: Any, **kwargs: Any) -> Any:
+        """The program wants a debugger, which needs the terminal for itself."""
+        hook = self._breakpoint or sys.__breakpointhook__
+        self._show(self._log)
+        self._streams[0].stop_showing()
+        return hook(*args, **kwargs)

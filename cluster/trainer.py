@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 from cluster.errors import LeaseLost
+from cluster.logs import Output, Unkept
 from cluster.program import without_own_frames
 from cluster.search import Answer, Grant, Search
 
@@ -107,6 +108,7 @@ class OracleProxy:
         between_trials: Called before each trial; may raise `Leave`.
         between_epochs: Called when an epoch is over and saved; may raise `Leave`.
         device: What this process runs on.
+        output: Where the output of trials goes.
     """
 
     def __init__(
@@ -117,10 +119,12 @@ class OracleProxy:
         between_trials: Callable[[], None] = lambda: None,
         between_epochs: Callable[[], None] = lambda: None,
         device: Device = ANYTHING,
+        output: Output | None = None,
     ) -> None:
         own = {
             "_between_trials": between_trials,
             "after_epoch": between_epochs,
+            "_output": output or Unkept(),
             "busy": False,  # whether a trial is in hand
             "granted": 0,  # trials so far
             "_oracle": oracle,
@@ -149,6 +153,7 @@ class OracleProxy:
     after_epoch: Callable[[], None]
     busy: bool
     granted: int
+    _output: Output
     _oracle: Any
     _session: Session
     _trial_class: Callable[..., Any]
@@ -174,6 +179,7 @@ class OracleProxy:
                 self._attempts[answer.trial.trial_id] = answer.attempt
                 if answer.ran_out:
                     self._last_chance.add(answer.trial.trial_id)
+                self._output.begin(answer.trial.trial_id, answer.attempt, answer.trial.hyperparameters.values)
                 return answer.trial
             if answer is Answer.ALONE:
                 raise Leave(WANTS_ALONE)
@@ -224,6 +230,7 @@ class OracleProxy:
         attempt = self._attempts.pop(trial.trial_id, 0)
         if trial.message:
             trial.message = without_own_frames(trial.message)
+        self._output.end(str(trial.status).lower(), trial.message or "")
         try:
             self._session.end_trial(trial, attempt)
         except LeaseLost as lost:

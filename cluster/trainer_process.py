@@ -1,6 +1,7 @@
 """The trainer as its supervisor sees it: a child process, its output, and why it ended.
 
-Owns starting it, passing its output on, and telling an exit code, a signal and a lack of memory apart.
+Owns starting it, passing its output on and keeping that of its trials, and telling an exit code, a signal and a lack of
+memory apart.
 """
 
 from __future__ import annotations
@@ -15,14 +16,18 @@ import threading
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
+from cluster import asides
 from cluster.leash import Leash
+from cluster.logs import TrialLog
 from cluster.notices import is_notice
 
 log = logging.getLogger(__name__)
 
 LAST_LINES = 10
 KILL_AFTER_SECONDS = 10.0
+OWN_LINE = b"cluster: "  # how a line of our own log begins
 OUTPUT_SECONDS = 2.0  # for the rest of its output, which a process that it has left behind may keep open
 
 
@@ -34,6 +39,7 @@ class TrainerProcess:
         ended: Called with the return code, from another thread, when it has ended and its output has been passed on.
         environment: Variables of its own, beside those of this process.
         files: Descriptors that it inherits.
+        hide: Whether what its trials write is in their logs alone.
     """
 
     def __init__(
@@ -42,7 +48,13 @@ class TrainerProcess:
         ended: Callable[[int], None],
         environment: Mapping[str, str] | None = None,
         files: Sequence[int] = (),
+        *,
+        hide: bool = False,
     ) -> None:
+        self._hide = hide
+        self._log: TrialLog | None = None  # of the trial that runs
+        self._word = asides.new_word()
+        command = [*command[:2], "--asides", self._word, *command[2:]]
         self._last: deque[bytes] = deque(maxlen=LAST_LINES)
         self._kills_before = oom_kills()
         self._leash = Leash()
@@ -62,15 +74,40 @@ class TrainerProcess:
             for line in output:
                 if is_notice(line):
                     continue
-                self._last.append(line)
-                with contextlib.suppress(OSError, ValueError):
-                    sys.stdout.buffer.write(line)
-                    sys.stdout.buffer.flush()
+                written, told = asides.split(line, self._word)
+                if written:
+                    self._pass_on(written)
+                if told is not None:
+                    self._turn(told)
+
+    def _pass_on(self, line: bytes) -> None:
+        self._last.append(line)
+        log = self._log
+        if log is not None:
+            log.write(line.decode(errors="replace"))
+            if self._hide and log.kept and not line.startswith(OWN_LINE):
+                return
+        with contextlib.suppress(OSError, ValueError):
+            sys.stdout.buffer.write(line)
+            sys.stdout.buffer.flush()
+
+    def _turn(self, told: Mapping[str, Any]) -> None:
+        """From here on the output is another trial's, or none's."""
+        self._close_log(str(told.get("closing", "")))
+        if told.get("log"):
+            self._log = TrialLog(Path(str(told["log"])), str(told.get("heading", "")))
+
+    def _close_log(self, last: str) -> None:
+        log, self._log = self._log, None
+        if log is not None:
+            log.close(last)
 
     def _wait(self) -> None:
         code = self._process.wait()
         self._leash.let_go()
         self._copying.join(OUTPUT_SECONDS)
+        if self._log is not None:
+            self._close_log(f"=== the trainer {_how(code, self._kills_before)} ===")
         self._ended(code)
 
     def tell(self, line: str) -> None:
@@ -99,14 +136,17 @@ class TrainerProcess:
 
     def reason(self, code: int) -> str:
         """Why it ended with this return code, in words, with the last lines that it wrote."""
-        if code >= 0:
-            return f"ended with exit code {code}"
-        name = signal.Signals(-code).name
-        text = f"was killed by {name}"
-        if -code == signal.SIGKILL and oom_kills() > self._kills_before:
-            text = "was killed by the kernel: out of memory"
+        text = _how(code, self._kills_before)
         last = b"".join(self._last).decode(errors="replace").rstrip()
-        return f"{text}; its last lines:\n{last}" if last else text
+        return f"{text}; its last lines:\n{last}" if last and code < 0 else text
+
+
+def _how(code: int, kills_before: int) -> str:
+    if code >= 0:
+        return f"ended with exit code {code}"
+    if -code == signal.SIGKILL and oom_kills() > kills_before:
+        return "was killed by the kernel: out of memory"
+    return f"was killed by {signal.Signals(-code).name}"
 
 
 def oom_kills(proc: Path = Path("/proc/self/cgroup"), root: Path = Path("/sys/fs/cgroup")) -> int:

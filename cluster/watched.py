@@ -5,6 +5,7 @@ Owns what the chief answers to `Watch`, and what the page shows of a directory. 
 
 from __future__ import annotations
 
+import os
 import threading
 import time
 import uuid
@@ -14,10 +15,12 @@ from pathlib import Path
 
 from cluster.changes import changes, snapshot
 from cluster.follow import Follower
+from cluster.logs import log_of
 from cluster.record import Facts, Record
 
 SECONDS = 1.0  # between two looks at the files
 LONGEST_WAIT = 30.0  # of a call, whatever it asks for
+LOG_BYTES = 64 * 1024  # of a trial's log, from its end
 
 
 @dataclass(frozen=True)
@@ -127,8 +130,39 @@ class WatchedSearches:
                 return answer
             pause.wait(min(self.seconds, left))
 
+    def log(self, search: str, trial: str) -> str:
+        """The end of what a trial has printed; empty where nothing is kept of it.
+
+        Raises:
+            KeyError: there is no such search, or no such trial in it.
+            UsageError: its files cannot be read.
+        """
+        directory = Path(search)
+        if directory not in set(self.directories()):
+            raise KeyError(f"there is no search in {search}")
+        return end_of_log(self._of(directory).look().record, trial)
+
     def _of(self, directory: Path) -> Watched:
         with self._lock:
             if directory not in self._watched:
                 self._watched[directory] = Watched(directory, self.seconds)
             return self._watched[directory]
+
+
+def end_of_log(record: Record, trial: str) -> str:
+    """The end of what a trial has printed; empty where nothing is kept of it.
+
+    Raises:
+        KeyError: there is no such trial.
+    """
+    if trial not in record.trials:
+        raise KeyError(f"there is no trial {trial}")
+    try:
+        with log_of(Path(record.directory), trial).open("rb") as file:
+            size = file.seek(0, os.SEEK_END)
+            file.seek(max(0, size - LOG_BYTES))
+            end = file.read(LOG_BYTES)
+    except OSError:
+        return ""
+    whole = end if size <= LOG_BYTES else end.partition(b"\n")[2]
+    return whole.decode("utf-8", errors="replace")

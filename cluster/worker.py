@@ -78,6 +78,8 @@ class Options:
         drain_seconds: How long a worker that is told to leave lets its trainer come to the end of an epoch, in seconds.
         recycle_after: After how many trials the trainer is replaced; None: never.
         recycle_gb: At how many gigabytes of memory it is replaced; None: never.
+        hide: Whether what trials write is in their logs alone, and not passed on.
+        words: Options of every trainer, as on its command line.
     """
 
     connect_timeout: float = 60.0
@@ -85,6 +87,8 @@ class Options:
     drain_seconds: float = 30.0
     recycle_after: int | None = None
     recycle_gb: float | None = None
+    hide: bool = False
+    words: tuple[str, ...] = ()
 
 
 class Worker:
@@ -267,7 +271,7 @@ class Worker:
         place = self._place
         self._trainer_id = uuid.uuid4().hex[:12]
         options = ["--chief", self._client.address, "--worker", self._name, "--trainer", self._trainer_id]
-        options += ["--patience", str(self._options.patience)]
+        options += ["--patience", str(self._options.patience), *self._options.words]
         if self._options.recycle_after is not None:
             options += ["--recycle-after", str(self._options.recycle_after)]
         if self._options.recycle_gb is not None:
@@ -285,7 +289,11 @@ class Worker:
             self._said = about
             log.info("on %s, with %d of %d cores", place.name, len(own), len(self._cores))
         self._trainer = TrainerProcess(
-            command, lambda code: self.happenings.put(TrainerExit(code)), place.environment, place.files
+            command,
+            lambda code: self.happenings.put(TrainerExit(code)),
+            place.environment,
+            place.files,
+            hide=self._options.hide,
         )
         if self._own_cores() != own:  # dealt again in this very moment
             self._trainer.tell(f"cores {cores.to_text(self._own_cores())}")

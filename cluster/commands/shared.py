@@ -9,9 +9,17 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from cluster import jsonlog
+
 if TYPE_CHECKING:
     from rich.console import Console
 
+Verbose = Annotated[
+    bool, typer.Option("--verbose", envvar="CLUSTER_VERBOSE", help="Show what KerasTuner and every trial print.")
+]
+LogJson = Annotated[
+    bool, typer.Option("--log-json", envvar="CLUSTER_LOG_JSON", help="Write the log as JSON, one object a line.")
+]
 AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object.")]
 
 
@@ -23,12 +31,16 @@ def console() -> Console:
     return Console(highlight=False, markup=False, emoji=False, width=None if wide else 100)
 
 
-def configure_logging() -> None:
-    """Sends this package's own log to stderr; the program's logging is the program's."""
+def configure_logging(as_json: bool = False) -> None:
+    """Sends this package's own log to stderr; the program's logging is the program's.
+
+    Args:
+        as_json: As JSON, one object a line.
+    """
     own = logging.getLogger("cluster")
     if not own.handlers:
         handler = logging.StreamHandler()
-        handler.setFormatter(logging.Formatter("cluster: %(message)s"))
+        handler.setFormatter(jsonlog.Formatter() if as_json else logging.Formatter("cluster: %(message)s"))
         own.addHandler(handler)
         own.setLevel(logging.INFO)
         own.propagate = False

@@ -29,7 +29,7 @@ CONNECT_SECONDS = 10.0
 ASK_SECONDS = 30.0
 JOIN_SECONDS = 120.0
 LOOK_SECONDS = 2.0
-QUIET = {
+SETTINGS = {
     "RAY_AIR_NEW_OUTPUT": "0",
     "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",  # the project's own files are the record
     "TUNE_MAX_PENDING_TRIALS_PG": "1000",  # how many there are at once is decided by `Places`
@@ -38,6 +38,7 @@ QUIET = {
     "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
     "RAY_TRAIN_V2_ENABLED": "0",
     "TUNE_WARN_EXCESSIVE_EXPERIMENT_CHECKPOINT_SYNC_THRESHOLD_S": "0",
+    "RAY_TRAIN_COUNT_PREEMPTION_AS_FAILURE": "1",  # else Ray itself begins a trial anew whose host was taken away
     "TUNE_DISABLE_SIGINT_HANDLER": "1",  # Ctrl-C ends a run as it does elsewhere
     "RAY_GRACEFUL_SHUTDOWN_DRAIN_TIMEOUT_S": "0",  # SIGTERM while Ray starts is not waited upon
 }
@@ -56,6 +57,7 @@ class Wanted:
         storage: Where Ray keeps what trials save; None: in the project directory, which all hosts must see.
         scheduler: Which of Ray's schedulers stops trials early; empty: none.
         search: Which of Ray's searchers proposes trials; empty: the program's own oracle does.
+        shown: Whether what trials print is printed here too.
     """
 
     address: str = ""
@@ -65,6 +67,7 @@ class Wanted:
     storage: str | None = None
     scheduler: str = ""
     search: str = ""
+    shown: bool = True
 
 
 @dataclass(frozen=True)
@@ -85,7 +88,7 @@ def connected(wanted: Wanted, environ: Mapping[str, str]) -> Iterator[Room]:
         ChiefUnreachable: no cluster answers at the address.
         UsageError: one trial needs more than any host has.
     """
-    for name, value in QUIET.items():
+    for name, value in SETTINGS.items():
         os.environ.setdefault(name, value)
     try:
         import ray
@@ -94,7 +97,7 @@ def connected(wanted: Wanted, environ: Mapping[str, str]) -> Iterator[Room]:
             "--ray needs Ray Tune, which is not installed. Mend it with: pip install 'keras-tuning-cluster[ray]'"
         ) from error
     address = wanted.address or environ.get("RAY_ADDRESS", "")
-    options: dict[str, Any] = {"log_to_driver": True, "logging_level": logging.WARNING}
+    options: dict[str, Any] = {"log_to_driver": wanted.shown, "logging_level": logging.WARNING}
     if address:
         _knock(address)
         options["address"] = address

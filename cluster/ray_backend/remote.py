@@ -13,15 +13,17 @@ import math
 import os
 import shutil
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-from cluster import cores, resume
+from cluster import cores, resume, streams
+from cluster.logs import Output, Unkept
 from cluster.ray_backend.borrowed import EPOCHS, METRIC
 from cluster.ray_backend.searcher import BUILD_CONFIG
 from cluster.ray_backend.ship import Shipment
 from cluster.search import Answer, Grant
+from cluster.state import LOCK
 
 PROJECT = "project"
 
@@ -68,7 +70,7 @@ def _run(config: dict[str, Any], shipment: Shipment, scratch: Path) -> None:
     role = RemoteRole()
     cluster._role = role
     try:
-        with seams.installed(role):
+        with seams.installed(role), _kept(Path(shipment.project), config["on"].name) as output:
             tuner = cloudpickle.loads(shipment.tuner)
             fit = cloudpickle.loads(shipment.fit)
             oracle = _oracle(shipment, trial, config, scratch)
@@ -78,7 +80,12 @@ def _run(config: dict[str, Any], shipment: Shipment, scratch: Path) -> None:
             grant = Grant(trial, config["attempt"], config["ran_out"])
             session = TrialSession(oracle, grant, folder, codec.trial_to_json)
             proxy = OracleProxy(
-                oracle, session, seams.trial_class(), between_epochs=lambda: session.report(report), device=config["on"]
+                oracle,
+                session,
+                seams.trial_class(),
+                between_epochs=lambda: session.report(report),
+                device=config["on"],
+                output=output,
             )
             tuner.oracle = proxy
             tuner.search(*fit.args, **fit.kwargs)
@@ -88,6 +95,22 @@ def _run(config: dict[str, Any], shipment: Shipment, scratch: Path) -> None:
     shutil.rmtree(folder / resume.FOLDER, ignore_errors=True)
     final = {"trial": codec.trial_to_json(session.ended), "updates": session.updates}
     report({"final": json.dumps(final), **session.last_value()})
+
+
+@contextlib.contextmanager
+def _kept(project: Path, device: str) -> Iterator[Output]:
+    """What becomes of the trial's output: it is Ray's, and in the trial's log too where the project directory is."""
+    from ray import tune
+
+    if not (project / LOCK).exists():
+        yield Unkept()
+        return
+    with streams.led() as led:
+        output = streams.Led(led, project, str(tune.get_context().get_trial_id()), device)
+        try:
+            yield output
+        finally:
+            output.end()
 
 
 def _take_up(config: dict[str, Any], trial: Any, scratch: Path, folder: Path) -> None:

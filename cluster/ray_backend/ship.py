@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import copy
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from cluster.errors import UsageError
@@ -31,6 +32,7 @@ class Shipment:
         space: The search space, as JSON-like data.
         seed: The oracle's seed.
         max_trials: The oracle's limit.
+        project: The project directory, which may not be there where a trial runs.
     """
 
     tuner: bytes
@@ -39,6 +41,7 @@ class Shipment:
     space: dict[str, Any]
     seed: int | None
     max_trials: int | None
+    project: str
 
 
 def pack(tuner: Any, fit: Fit) -> Shipment:
@@ -61,6 +64,7 @@ def pack(tuner: Any, fit: Fit) -> Shipment:
         space=oracle.get_space().get_config(),
         seed=oracle.seed,
         max_trials=oracle.max_trials,
+        project=str(Path(tuner.project_dir).resolve()),
     )
 
 

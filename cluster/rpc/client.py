@@ -164,6 +164,28 @@ class ChiefClient:
         request = pb.TrainerEndedRequest(trainer=trainer, reason=reason, counted=counted, out_of_memory=out_of_memory)
         self.call("TrainerEnded", request, patience=patience)
 
+    # --- what those ask who look on
+
+    def watch(self, search: str = "", mark: str = "", version: int = 0, wait: float = 0.0) -> dict[str, Any]:
+        """What has changed in a search; waits until something has.
+
+        Args:
+            search: Its project directory, as an answer named it; empty: the newest.
+            mark: The reading that `version` is of, as the last answer named it.
+            version: What is known already; 0 for nothing.
+            wait: How long to wait, in seconds.
+
+        Returns:
+            What `watched.WatchedSearches.changes` gives.
+        """
+        request = pb.WatchRequest(search_id=search, mark=mark, version=version, wait_seconds=wait)
+        answer: dict[str, Any] = json.loads(self.call("Watch", request, wait + CALL_SECONDS).body)
+        return answer
+
+    def log(self, search: str, trial: str) -> str:
+        """The end of what a trial has printed; empty where nothing is kept of it."""
+        return str(json.loads(self.call("GetLog", pb.GetLogRequest(search_id=search, trial_id=trial)).body))
+
 
 class RemoteSession:
     """A trainer's session with one search of the chief; the twin of `trainer.LocalSession`.

@@ -272,3 +272,23 @@ class GetStateRequest(_message.Message):
     search: int
     worker: str
     def __init__(self, search: _Optional[int] = ..., worker: _Optional[str] = ...) -> None: ...
+
+class WatchRequest(_message.Message):
+    __slots__ = ("search_id", "mark", "version", "wait_seconds")
+    SEARCH_ID_FIELD_NUMBER: _ClassVar[int]
+    MARK_FIELD_NUMBER: _ClassVar[int]
+    VERSION_FIELD_NUMBER: _ClassVar[int]
+    WAIT_SECONDS_FIELD_NUMBER: _ClassVar[int]
+    search_id: str
+    mark: str
+    version: int
+    wait_seconds: float
+    def __init__(self, search_id: _Optional[str] = ..., mark: _Optional[str] = ..., version: _Optional[int] = ..., wait_seconds: _Optional[float] = ...) -> None: ...
+
+class GetLogRequest(_message.Message):
+    __slots__ = ("search_id", "trial_id")
+    SEARCH_ID_FIELD_NUMBER: _ClassVar[int]
+    TRIAL_ID_FIELD_NUMBER: _ClassVar[int]
+    search_id: str
+    trial_id: str
+    def __init__(self, search_id: _Optional[str] = ..., trial_id: _Optional[str] = ...) -> None: ...

@@ -110,6 +110,16 @@ class ClusterStub(object):
                 request_serializer=cluster_dot_rpc_dot_cluster__pb2.GetStateRequest.SerializeToString,
                 response_deserializer=cluster_dot_rpc_dot_cluster__pb2.Json.FromString,
                 _registered_method=True)
+        self.Watch = channel.unary_unary(
+                '/keras_tuning_cluster.Cluster/Watch',
+                request_serializer=cluster_dot_rpc_dot_cluster__pb2.WatchRequest.SerializeToString,
+                response_deserializer=cluster_dot_rpc_dot_cluster__pb2.Json.FromString,
+                _registered_method=True)
+        self.GetLog = channel.unary_unary(
+                '/keras_tuning_cluster.Cluster/GetLog',
+                request_serializer=cluster_dot_rpc_dot_cluster__pb2.GetLogRequest.SerializeToString,
+                response_deserializer=cluster_dot_rpc_dot_cluster__pb2.Json.FromString,
+                _registered_method=True)
 
 
 class ClusterServicer(object):
@@ -214,6 +224,20 @@ class ClusterServicer(object):
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def Watch(self, request, context):
+        """What has changed in a search, for those who look on; waits until something has, `wait_seconds` at most.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def GetLog(self, request, context):
+        """The end of what a trial has printed.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_ClusterServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -290,6 +314,16 @@ def add_ClusterServicer_to_server(servicer, server):
             'GetState': grpc.unary_unary_rpc_method_handler(
                     servicer.GetState,
                     request_deserializer=cluster_dot_rpc_dot_cluster__pb2.GetStateRequest.FromString,
+                    response_serializer=cluster_dot_rpc_dot_cluster__pb2.Json.SerializeToString,
+            ),
+            'Watch': grpc.unary_unary_rpc_method_handler(
+                    servicer.Watch,
+                    request_deserializer=cluster_dot_rpc_dot_cluster__pb2.WatchRequest.FromString,
+                    response_serializer=cluster_dot_rpc_dot_cluster__pb2.Json.SerializeToString,
+            ),
+            'GetLog': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetLog,
+                    request_deserializer=cluster_dot_rpc_dot_cluster__pb2.GetLogRequest.FromString,
                     response_serializer=cluster_dot_rpc_dot_cluster__pb2.Json.SerializeToString,
             ),
     }
@@ -698,6 +732,60 @@ class Cluster(object):
             target,
             '/keras_tuning_cluster.Cluster/GetState',
             cluster_dot_rpc_dot_cluster__pb2.GetStateRequest.SerializeToString,
+            cluster_dot_rpc_dot_cluster__pb2.Json.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def Watch(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/keras_tuning_cluster.Cluster/Watch',
+            cluster_dot_rpc_dot_cluster__pb2.WatchRequest.SerializeToString,
+            cluster_dot_rpc_dot_cluster__pb2.Json.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetLog(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/keras_tuning_cluster.Cluster/GetLog',
+            cluster_dot_rpc_dot_cluster__pb2.GetLogRequest.SerializeToString,
             cluster_dot_rpc_dot_cluster__pb2.Json.FromString,
             options,
             channel_credentials,

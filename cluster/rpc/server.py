@@ -19,7 +19,9 @@ from cluster.rpc import cluster_pb2 as pb
 from cluster.rpc import cluster_pb2_grpc, codec
 from cluster.rpc.status import status_of
 from cluster.rpc.stock import StockService
+from cluster.rpc.timing import Answered, TimedCalls
 from cluster.search import Answer, Grant, Search
+from cluster.watched import WatchedSearches
 
 log = logging.getLogger(__name__)
 
@@ -40,15 +42,22 @@ Reply = TypeVar("Reply")
 Context = grpc.ServicerContext
 
 
-def serve(chief: Chief, policy: Policy, listen: str) -> grpc.Server:
+def serve(chief: Chief, policy: Policy, listen: str, answered: Answered | None = None) -> grpc.Server:
     """Starts to serve `chief` at `listen` (`host:port` or `unix:path`); `stop(grace)` ends it.
+
+    Args:
+        chief: The chief.
+        policy: What the user decides.
+        listen: Where.
+        answered: Told of each call that was answered, and how long that took.
 
     Raises:
         CannotListen: the address cannot be bound.
     """
     # A cut network closes nothing: leases end by their time, and the streams left behind are cleared away after it.
     options = [*OPTIONS, ("grpc.keepalive_time_ms", int(2000 * policy.lease_seconds))]
-    server = grpc.server(futures.ThreadPoolExecutor(THREADS, thread_name_prefix="rpc"), options=options)
+    pool = futures.ThreadPoolExecutor(THREADS, thread_name_prefix="rpc")
+    server = grpc.server(pool, interceptors=[TimedCalls(answered)] if answered else [], options=options)
     cluster_pb2_grpc.add_ClusterServicer_to_server(ClusterService(chief, policy), server)  # type: ignore[no-untyped-call]
     server.add_generic_rpc_handlers((StockService(chief, policy),))
     try:
@@ -88,6 +97,7 @@ class ClusterService(cluster_pb2_grpc.ClusterServicer):
     def __init__(self, chief: Chief, policy: Policy) -> None:
         self._chief = chief
         self._policy = policy
+        self._watched = WatchedSearches(lambda: [search.directory for search, _ in chief.searches])
 
     def Attend(self, beats: Iterator[pb.Beat], context: Context) -> Iterator[pb.Ack]:
         first = next(beats, None)
@@ -232,6 +242,15 @@ class ClusterService(cluster_pb2_grpc.ClusterServicer):
     def GetState(self, request: pb.GetStateRequest, context: Context) -> pb.Json:
         self._search(request, context)
         return pb.Json(body=json.dumps(self._chief.read(request.worker, request.search)))
+
+    @_answered
+    def Watch(self, request: pb.WatchRequest, context: Context) -> pb.Json:
+        about = (request.search_id, request.mark, request.version, request.wait_seconds)
+        return pb.Json(body=json.dumps(self._watched.changes(*about, context.is_active)))
+
+    @_answered
+    def GetLog(self, request: pb.GetLogRequest, context: Context) -> pb.Json:
+        return pb.Json(body=json.dumps(self._watched.log(request.search_id, request.trial_id)))
 
     def _search(self, request: Any, context: Context) -> Search:
         search_id = str(dict(context.invocation_metadata()).get(SEARCH_ID, ""))

@@ -6,6 +6,7 @@
     reload     what a project on disk becomes when it is opened again
     oracle     what the chief needs of an oracle beyond its public methods; what a worker needs of its own
     stock      KerasTuner's own messages
+    quiet      what KerasTuner prints by itself, left out
     check      whether the installed KerasTuner is one that all this knows
 
 Everything is put in place by attribute, at the moment the program imports KerasTuner, so that whatever the program

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import builtins
 import contextlib
 import functools
 import importlib.metadata
@@ -16,7 +17,7 @@ from typing import Any, Protocol
 from cluster import state
 from cluster.afterimport import after_import
 from cluster.seams import hyperband as promotion
-from cluster.seams import reload, trial
+from cluster.seams import quiet, reload, trial
 from cluster.seams.check import check
 
 TUNER_ID = "tuner0"  # KerasTuner's own name for a single process: its files can be reloaded by one
@@ -41,16 +42,20 @@ class Role(Protocol):
 
 
 @contextlib.contextmanager
-def installed(role: Role) -> Iterator[None]:
+def installed(role: Role, *, verbose: bool = False) -> Iterator[None]:
     """While open, every KerasTuner tuner of this process acts under `role`.
 
     KerasTuner may be imported before or during: the seams go in as soon as it is there.
+
+    Args:
+        role: What this process is.
+        verbose: Whether KerasTuner prints what it prints by itself.
     """
-    with contextlib.ExitStack() as undo, after_import("keras_tuner", lambda: _install(role, undo)):
+    with contextlib.ExitStack() as undo, after_import("keras_tuner", lambda: _install(role, undo, verbose)):
         yield
 
 
-def _install(role: Role, undo: contextlib.ExitStack) -> None:
+def _install(role: Role, undo: contextlib.ExitStack, verbose: bool) -> None:
     import keras_tuner.src
     from keras_tuner.src import config, utils
     from keras_tuner.src.distribute import utils as distribute
@@ -65,6 +70,15 @@ def _install(role: Role, undo: contextlib.ExitStack) -> None:
         undo.callback(setattr, owner, name, getattr(owner, name))
         setattr(owner, name, new)
 
+    def add(owner: Any, name: str, new: Any) -> None:
+        undo.callback(delattr, owner, name)
+        setattr(owner, name, new)
+
+    if not verbose:
+        # A name of the module's own goes before the builtin one.
+        add(oracle, "print", quiet.nothing)
+        add(base_tuner, "print", quiet.all_but_reloading(builtins.print))
+        replace(utils, "try_clear", quiet.nothing)
     # The search shows a failed trial's traceback, once, wherever the trial ran.
     replace(config, "DEBUG", False)
     replace(utils, "save_json", _save_json(utils.save_json))

@@ -138,6 +138,23 @@ def test_a_killed_workers_trial_goes_on_at_its_next_epoch(stack: Stack, capsys: 
     assert noticed < 60
 
 
+def test_a_worker_that_is_scaled_away_is_not_to_blame(stack: Stack) -> None:
+    slow_epochs(stack, "--trials", "2", "--epochs", "20")
+    stack.settings["CLUSTER_MAX_ATTEMPTS"] = "1"
+    assert stack.up("-d", "ray", "--scale", "ray-worker=2").returncode == 0
+    while len({host for host, _ in wrote(stack, "epoch 1 at step")}) < 2:
+        time.sleep(0.5)
+    fewer = stack.up("-d", "ray", "--scale", "ray-worker=1", "--no-recreate")
+    assert fewer.returncode == 0, fewer.stdout
+    stack.wait()
+
+    check_completed(stack.results / "slow", 2)
+    lost = [event for event in events(stack.results / "slow") if event["event"] == "lost"]
+    assert [(event["reason"], event["counted"]) for event in lost] == [("its host on Ray was told to leave", False)]
+    check_all_ended_well(stack.containers("ray"), 1)
+    check_all_ended_well(stack.containers("ray-worker"), 1)
+
+
 def test_workers_that_join_later_take_trials(stack: Stack) -> None:
     # Longer than a process of Ray's takes to start: else the first worker takes the trial before the second can.
     stack.program("sleep_trials.py", "--trials", "8", "--seconds", "12")

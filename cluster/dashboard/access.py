@@ -1,0 +1,189 @@
+"""Who may read the page, and what every answer says to the browser about itself.
+
+Owns the token, the login that turns it into a cookie, the check of the Host header, and the headers of every answer.
+Knows no search.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import hmac
+import html
+import ipaddress
+from http.cookies import CookieError, SimpleCookie
+from urllib.parse import parse_qs
+
+from starlette.datastructures import Headers, MutableHeaders
+from starlette.requests import Request
+from starlette.responses import HTMLResponse, PlainTextResponse, RedirectResponse, Response
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+OPEN = ("/healthz",)  # what tells nothing of a search
+LOGIN = "/login"
+FORM_BYTES = 4096
+WRONG_SECONDS = 0.5  # how long a wrong token waits for its answer
+HEADERS = {
+    # Plotly sets styles on elements that it makes, and compiles what its parallel coordinates draw by WebGL from text of
+    # its own; everything comes from the server's own files.
+    "Content-Security-Policy": "default-src 'none'; script-src 'self' 'unsafe-eval'; style-src 'self' 'unsafe-inline'; "
+    "img-src 'self' data: blob:; font-src 'self'; connect-src 'self'; form-action 'self'; base-uri 'none'; "
+    "frame-ancestors 'none'",
+    "X-Content-Type-Options": "nosniff",
+    "X-Frame-Options": "DENY",
+    "Referrer-Policy": "no-referrer",
+    "Cross-Origin-Opener-Policy": "same-origin",
+    "Cross-Origin-Resource-Policy": "same-origin",
+}
+
+
+class SafeHeaders:
+    """Adds the headers that keep a browser from doing more than the page needs; what says nothing is not cached."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Of ASGI."""
+
+        async def sent(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                headers = MutableHeaders(scope=message)
+                for name, value in HEADERS.items():
+                    headers[name] = value
+                headers.setdefault("Cache-Control", "no-store")
+            await send(message)
+
+        await self._app(scope, receive, sent if scope["type"] == "http" else send)
+
+
+class KnownHost:
+    """Answers only those who call the server by an address, by `localhost` or by the name it was given.
+
+    A page elsewhere whose name is made to point at this machine calls it by that name, and gets nothing.
+
+    Args:
+        app: What is behind.
+        host: The host that the server was told to listen on.
+    """
+
+    def __init__(self, app: ASGIApp, host: str = "") -> None:
+        self._app = app
+        self._names = {"localhost", host.lower()} - {""}
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Of ASGI."""
+        if scope["type"] == "http" and not self._known(Headers(scope=scope).get("host", "")):
+            text = "This name is not the server's own. Use its address, or localhost; or set a token."
+            await PlainTextResponse(text, 400)(scope, receive, send)
+            return
+        await self._app(scope, receive, send)
+
+    def _known(self, header: str) -> bool:
+        name = header.rpartition("]")[0].lstrip("[") if header.startswith("[") else header.partition(":")[0]
+        if name.lower() in self._names:
+            return True
+        try:
+            ipaddress.ip_address(name)
+        except ValueError:
+            return False
+        return True
+
+
+class TokenNeeded:
+    """Answers only those who have the token: in the header `Authorization: Bearer …`, or a browser that has logged in.
+
+    The cookie holds a digest made with the token, never the token.
+
+    Args:
+        app: What is behind.
+        token: The token.
+    """
+
+    def __init__(self, app: ASGIApp, token: str) -> None:
+        self._app = app
+        self._token = token.encode()
+        self._cookie = "cluster_" + self._digest(b"the cookie's name")[:8]  # servers on one host share a jar
+        self._pass = self._digest(b"the cookie's value")
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Of ASGI."""
+        if scope["type"] != "http" or scope["path"] in OPEN:
+            await self._app(scope, receive, send)
+            return
+        request = Request(scope, receive)
+        if scope["path"] == LOGIN and scope["method"] == "POST":
+            await (await self._log_in(request))(scope, receive, send)
+        elif self._may(request.headers):
+            await self._app(scope, receive, send)
+        else:
+            await self._ask(request)(scope, receive, send)
+
+    def _may(self, headers: Headers) -> bool:
+        kind, _, given = headers.get("authorization", "").partition(" ")
+        if kind.lower() == "bearer" and hmac.compare_digest(given.strip().encode(), self._token):
+            return True
+        try:
+            found = SimpleCookie(headers.get("cookie", "")).get(self._cookie)
+        except CookieError:
+            return False
+        return found is not None and hmac.compare_digest(found.value.encode(), self._pass.encode())
+
+    async def _log_in(self, request: Request) -> Response:
+        body = b""
+        async for piece in request.stream():
+            body += piece
+            if len(body) > FORM_BYTES:
+                return PlainTextResponse("too long", 413)
+        given = parse_qs(body.decode("utf-8", errors="replace")).get("token", [""])[0].strip()
+        if not hmac.compare_digest(given.encode(), self._token):
+            await asyncio.sleep(WRONG_SECONDS)
+            return _form("That is not the token.")
+        response = RedirectResponse("./", 303)
+        secure = request.url.scheme == "https"
+        response.set_cookie(self._cookie, self._pass, httponly=True, samesite="strict", secure=secure)
+        return response
+
+    def _ask(self, request: Request) -> Response:
+        if "text/html" in request.headers.get("accept", ""):
+            return _form()
+        return PlainTextResponse("This needs the token.\n", 401, {"WWW-Authenticate": "Bearer"})
+
+    def _digest(self, words: bytes) -> str:
+        return hmac.new(self._token, words, hashlib.sha256).hexdigest()
+
+
+def _form(wrong: str = "") -> Response:
+    note = f'<p role="alert">{html.escape(wrong)}</p>' if wrong else ""
+    return HTMLResponse(FORM.replace("<!-- wrong -->", note), 401, {"WWW-Authenticate": "Bearer"})
+
+
+FORM = """<!doctype html>
+<html lang="en">
+<meta charset="utf-8">
+<meta name="viewport" content="width=device-width, initial-scale=1">
+<title>Log in</title>
+<style>
+:root { color-scheme: light dark; }
+body { font: 1rem/1.5 system-ui, sans-serif; display: grid; place-items: center; min-height: 90vh; margin: 1rem; }
+form { display: grid; gap: .75rem; width: min(22rem, 100%); }
+h1 { font-size: 1.25rem; margin: 0; }
+p { margin: 0; }
+input, button { font: inherit; padding: .5rem .75rem; border-radius: .4rem; border: 1px solid #8889; }
+button { background: #2f6fde; border-color: #2f6fde; color: #fff; cursor: pointer; }
+[role=alert] { color: #c62f2f; }
+</style>
+<body>
+<main>
+<form method="post" action="login">
+<h1>This page needs a token</h1>
+<p><label for="token">It is what the page was started with: <code>CLUSTER_TOKEN</code>, or the file of
+<code>--token-file</code>.</label></p>
+<!-- wrong -->
+<input id="token" name="token" type="password" autocomplete="current-password" required autofocus>
+<button>Log in</button>
+</form>
+</main>
+</body>
+</html>
+"""

@@ -1,0 +1,41 @@
+"""What a search has found, for people: tables, pictures, and a page that opens without a network.
+
+    tables      trials.csv, trials.json, report.md
+    page        report.html; compared: several searches on a page, as a picture and as Markdown
+    pictures    plots/*.png, by Matplotlib
+    figures     the figures for plotly.js, of the page here and of the live one; curves, compare: more of them
+    importance  how much each hyperparameter matters
+    layout      what the figures have in common: colours, escaped text, panels
+    series      what is shown, before anything is drawn; axes: where a hyperparameter's values stand
+    facts       a search in a few lines
+    background  draws in a process of its own, which nothing waits for before the end
+
+All of them take a `Record`. Plotly and Matplotlib are the extra `ui`'s, and are loaded only to draw.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from cluster import follow
+from cluster.report import tables
+from cluster.report.facts import headline
+
+
+def write(directory: Path, output: Path | None = None) -> str:
+    """Writes the tables of a search: `trials.csv`, `trials.json` and `report.md`.
+
+    Args:
+        directory: The project directory.
+        output: Where to; the project directory without it.
+
+    Returns:
+        A line for the log: how many trials ended how, and the best.
+
+    Raises:
+        UsageError: it is no project directory.
+        CannotSave: the files cannot be written.
+    """
+    record = follow.read(directory)
+    tables.write(record, output or directory)
+    return headline(record)

@@ -1,0 +1,409 @@
+"""The plots of a search as PNG, by Matplotlib: `plots/*.png`.
+
+Draws on canvases of its own, without pyplot: the program's own plots are the program's. Shows the same as `figures.py`.
+"""
+
+from __future__ import annotations
+
+import io
+import math
+from collections.abc import Callable, Sequence
+from itertools import pairwise
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from cluster.record import Record, Trial
+from cluster.report import compare as comparison
+from cluster.report import importance as importances
+from cluster.report import series
+from cluster.report.axes import Axis, axes, clipped, linear_ticks
+from cluster.report.layout import BLUE, GREY, OUTCOMES, PALETTE, SCALE, SKY, VERMILLION
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+DPI = 130
+WIDTH = 9.0  # inches
+INK, LINES = "#333333", "#e6e6e6"
+PANELS = 12  # hyperparameters that are drawn at most
+ROWS = 40  # of the timeline, at most
+MANY = 400  # attempts, whose bars are too thin for edges and hatches
+HATCHES = {"/": "////", "x": "xxxx", "\\": "\\\\\\\\", ".": "...."}
+
+
+def draw(record: Record, directory: Path) -> list[str]:
+    """Writes `plots/*.png`; removes the picture of an earlier search where there is too little to show now.
+
+    Returns:
+        The names of the pictures that are there.
+    """
+    place = directory / "plots"
+    place.mkdir(exist_ok=True)
+    found = []
+    for name, picture in PICTURES.items():
+        path = place / f"{name}.png"
+        figure = picture(record)
+        if figure is None:
+            path.unlink(missing_ok=True)
+            continue
+        save(figure, path)
+        found.append(name)
+    return found
+
+
+def save(figure: Figure, path: Path) -> None:
+    """Writes a picture: whole, or not at all."""
+    content = io.BytesIO()
+    figure.savefig(content, format="png", dpi=DPI, facecolor="white")
+    part = path.with_name(f".{path.name}.part")
+    part.write_bytes(content.getvalue())
+    part.replace(path)
+
+
+def history(record: Record) -> Figure | None:
+    """The objective of each trial in the order of their end, the best so far, and where trials failed."""
+    shown = series.history(record)
+    if not shown.trials:
+        return None
+    figure, ax = _canvas(4.2)
+    bounds = series.bounds(record, [x.score or 0.0 for _, x in shown.trials])
+    size = 26 if shown.count < 300 else 9
+    ax.scatter(
+        [n for n, _ in shown.trials],
+        [x.score or 0.0 for _, x in shown.trials],
+        s=size,
+        color=BLUE,
+        alpha=0.75,
+        linewidths=0,
+        label="completed",
+    )
+    if shown.best:
+        steps = [*shown.best, (shown.count, shown.best[-1][1])]
+        ax.step(*zip(*steps, strict=True), where="post", color=VERMILLION, linewidth=2, label="best so far")
+    ax.set_ylim(bounds.low, bounds.high)
+    if shown.failed:
+        _failures(ax, [n for n, _ in shown.failed])
+    _whole(ax)
+    ax.set_xlabel("trials, in the order of their end")
+    ax.set_ylabel(_objective(record, bounds))
+    _legend(ax)
+    return figure
+
+
+def curves(record: Record) -> Figure | None:
+    """The objective after each epoch, of the best and the newest trials."""
+    trials, count = series.drawn_curves(record)
+    if not trials:
+        return None
+    figure, ax = _canvas(4.2)
+    best, values = record.best, []
+    for trial in sorted(trials, key=lambda x: (best is not None and x.id == best.id, x.status == "running")):
+        line = series.curve(trial, record.metric or "")
+        values += [x[1] for x in line if x is not None]
+        is_best = best is not None and trial.id == best.id
+        colour = VERMILLION if is_best else SKY if trial.status == "running" else GREY
+        label = f"best: trial {_text(trial.id)}" if is_best else "running" if trial.status == "running" else "others"
+        known = ax.get_legend_handles_labels()[1]
+        ax.plot(
+            [math.nan if x is None else x[0] for x in line],
+            [math.nan if x is None else x[1] for x in line],
+            color=colour,
+            linewidth=2.4 if is_best else 1,
+            alpha=0.45 if label == "others" else 1,
+            marker="o" if is_best or len(line) == 1 else "",
+            markersize=4,
+            label="_" if label in known else label,
+        )
+    bounds = series.bounds(record, values)
+    ax.set_ylim(bounds.low, bounds.high)
+    _whole(ax)
+    ax.set_xlabel("epoch")
+    ax.set_ylabel(_objective(record, bounds))
+    _legend(ax)
+    if len(trials) < count:
+        _note(ax, f"the best and the newest {len(trials)} of {count} trials")
+    return figure
+
+
+def parallel(record: Record) -> Figure | None:
+    """A line for each completed trial through its hyperparameters to its objective."""
+    from matplotlib.collections import LineCollection
+    from matplotlib.colors import LinearSegmentedColormap, Normalize
+
+    trials = record.done[::-1]
+    shown = _differing(record)
+    if not trials or not shown:
+        return None
+    figure, ax = _canvas(4.6, WIDTH + max(0, len(shown) - 6) * 0.9)
+    scores = [x.score or 0.0 for x in trials]
+    bounds = series.bounds(record, scores)
+    scale = SCALE if record.sign < 0 else tuple((1 - at, colour) for at, colour in reversed(SCALE))
+    colours = LinearSegmentedColormap.from_list("scores", scale if record.metric else [BLUE, BLUE])
+    inside = [min(max(x, bounds.low), bounds.high) for x in scores]
+    lines = []
+    for trial, score in zip(trials, inside, strict=True):
+        heights = [_height(axis, trial) for axis in shown] + [(score - bounds.low) / (bounds.high - bounds.low)]
+        lines.append(_smooth(heights))
+    few = len(lines) < 100
+    drawn = LineCollection(
+        lines,
+        array=inside,
+        cmap=colours,
+        norm=Normalize(min(inside), max(inside)),
+        linewidths=1.4 if few else 0.7,
+        alpha=0.8 if few else 0.45,
+    )
+    ax.add_collection(drawn)
+    last = len(shown)
+    for n, axis in enumerate(shown):
+        low, high = axis.bounds
+        _pole(ax, n, axis.name, [((at - low) / (high - low), text) for at, text in axis.ticks()])
+    ticks = linear_ticks(bounds.low, bounds.high)
+    poles = [((at - bounds.low) / (bounds.high - bounds.low), text) for at, text in ticks]
+    _pole(ax, last, record.metric or "score", poles, right=True)
+    ax.set_xlim(-0.05, last + 0.05)
+    ax.set_ylim(-0.02, 1.02)
+    ax.set_axis_off()
+    return figure
+
+
+def importance(record: Record) -> Figure | None:
+    """How much each hyperparameter matters for the objective, as a share."""
+    found = importances.importance(record)
+    if found is None:
+        return None
+    rows = list(reversed(list(found.items())[:PANELS]))
+    figure, ax = _canvas(1.1 + 0.42 * len(rows))
+    drawn = ax.barh([_text(name, 30) for name, _ in rows], [share for _, share in rows], color=BLUE, height=0.62)
+    ax.bar_label(drawn, [f"{share:.0%}" for _, share in rows], padding=4, color=INK, fontsize=9)
+    ax.set_xlim(0, 1.12 * max(share for _, share in rows))
+    ax.xaxis.set_major_formatter(lambda x, _: f"{x:.0%}")
+    ax.set_xlabel(f"share of the importance for {_text(record.metric or 'score')}")
+    ax.grid(False, axis="y")
+    return figure
+
+
+def slices(record: Record) -> Figure | None:
+    """A panel for each hyperparameter: its value and the objective of each completed trial."""
+    trials = [x for x in record.ordered if x.status == "completed" and x.score is not None]
+    shown = _differing(record)
+    if not trials or not shown:
+        return None
+    columns = min(3, len(shown))
+    rows = math.ceil(len(shown) / columns)
+    figure = _figure(0.5 + 2.6 * rows)
+    bounds = series.bounds(record, [x.score or 0.0 for x in trials])
+    for n, axis in enumerate(shown):
+        ax = figure.add_subplot(rows, columns, n + 1)
+        _plain(ax)
+        places = axis.beside(trials)
+        size = 18 if len(trials) < 300 else 5
+        ax.scatter(places, [x.score or 0.0 for x in trials], s=size, color=BLUE, alpha=0.6, linewidths=0)
+        if record.best is not None:
+            ax.scatter(
+                [axis.stand(record.best)],
+                [record.best.score or 0.0],
+                s=130,
+                marker="*",
+                color=VERMILLION,
+                zorder=3,
+                linewidths=0,
+            )
+        ax.set_ylim(bounds.low, bounds.high)
+        ax.set_xlim(*axis.bounds)
+        ticks = _thinned(axis.ticks(5), 6)
+        ax.set_xticks([at for at, _ in ticks], [_text(x, 10) for _, x in ticks])
+        ax.set_xlabel(_text(axis.name, 30))
+        if n % columns:
+            ax.tick_params(labelleft=False)
+        else:
+            ax.set_ylabel(_objective(record, bounds))
+    return figure
+
+
+def timeline(record: Record) -> Figure | None:
+    """A row for each worker and its device, with a bar for each attempt in the colour of how it ended."""
+    bars = series.bars(record)
+    if not bars:
+        return None
+    rows = list(dict.fromkeys(x.row for x in bars))
+    left = len(rows) - ROWS
+    rows = rows[:ROWS]
+    at = {row: n for n, row in enumerate(rows)}
+    size, name = series.unit(max(x.begin + x.length for x in bars))
+    figure, ax = _canvas(1.3 + 0.34 * len(rows))
+    for outcome in dict.fromkeys([*OUTCOMES, *(x.outcome for x in bars)]):
+        mine = [x for x in bars if x.outcome == outcome and x.row in at]
+        if not mine:
+            continue
+        colour, pattern = OUTCOMES.get(outcome, (GREY, ""))
+        ax.barh(
+            [at[x.row] for x in mine],
+            [x.length / size for x in mine],
+            left=[x.begin / size for x in mine],
+            height=0.66,
+            color=colour,
+            edgecolor="white",
+            linewidth=0.6 if len(bars) < MANY else 0,
+            hatch=HATCHES.get(pattern) if len(bars) < MANY else None,
+            label=_text(outcome),
+        )
+    ax.set_yticks(range(len(rows)), [_text(x, 40) for x in rows])
+    ax.set_ylim(len(rows) - 0.4, -0.6)
+    ax.set_xlim(left=0)
+    ax.margins(x=0.01)
+    ax.grid(False, axis="y")
+    ax.set_xlabel(f"{name} since the search began")
+    _legend(ax)
+    if left > 0:
+        _note(ax, f"{left} more workers are not shown")
+    return figure
+
+
+def compare(records: Sequence[Record]) -> Figure | None:
+    """The best so far of each search, against ended trials and against time; None where none has a score."""
+    named = zip(comparison.names(records), records, strict=True)
+    lines = [(name, x, points) for name, x in named if (points := series.best_so_far(x))]
+    if not lines:
+        return None
+    times = [time for _, _, points in lines for _, time, _ in points if math.isfinite(time)]
+    size, unit = series.unit(max(times, default=0.0))
+    first = lines[0][1]
+    bounds = series.bounds(first, [score for _, _, points in lines for _, _, score in points])
+    panels = 2 if times else 1
+    figure = _figure(4.2)
+    for panel, title in enumerate(("trials that have ended", f"{unit} since the search began")[:panels]):
+        ax = figure.add_subplot(1, panels, panel + 1)
+        _plain(ax)
+        for n, (name, _, points) in enumerate(lines):
+            known = [x for x in points if panel == 0 or math.isfinite(x[1])]
+            ax.step(
+                [x[0] if panel == 0 else x[1] / size for x in known],
+                [x[2] for x in known],
+                where="post",
+                linewidth=2,
+                color=PALETTE[n % len(PALETTE)],
+                linestyle=("-", "--", ":", "-.")[n // len(PALETTE) % 4],
+                label=_text(name, 40),
+            )
+        ax.set_ylim(bounds.low, bounds.high)
+        ax.set_xlabel(title)
+        if panel:
+            ax.tick_params(labelleft=False)
+        else:
+            _whole(ax)
+            ax.set_ylabel(_objective(first, bounds))
+    handles, labels = figure.axes[0].get_legend_handles_labels()
+    figure.legend(handles, labels, loc="outside upper left", ncols=min(3, len(labels)), frameon=False, fontsize=9)
+    return figure
+
+
+PICTURES: dict[str, Callable[[Record], Figure | None]] = {
+    "history": history,
+    "curves": curves,
+    "parallel": parallel,
+    "importance": importance,
+    "slices": slices,
+    "timeline": timeline,
+}
+
+
+# --- what they have in common
+
+
+def _figure(height: float, width: float = WIDTH) -> Figure:
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(width, height), layout="constrained")
+    FigureCanvasAgg(figure)
+    return figure
+
+
+def _canvas(height: float, width: float = WIDTH) -> tuple[Figure, Axes]:
+    figure = _figure(height, width)
+    ax = figure.add_subplot()
+    _plain(ax)
+    return figure, ax
+
+
+def _plain(ax: Axes) -> None:
+    """Light lines, dark text, nothing else."""
+    ax.grid(True, color=LINES, linewidth=0.8)
+    ax.set_axisbelow(True)
+    for side, spine in ax.spines.items():
+        spine.set_visible(side in ("left", "bottom"))
+        spine.set_color("#b0b0b0")
+    ax.tick_params(colors=INK, labelsize=9, color="#b0b0b0")
+    ax.xaxis.label.set(color=INK, fontsize=10)
+    ax.yaxis.label.set(color=INK, fontsize=10)
+
+
+def _whole(ax: Axes) -> None:
+    from matplotlib.ticker import MaxNLocator
+
+    ax.xaxis.set_major_locator(MaxNLocator(integer=True))
+
+
+def _legend(ax: Axes) -> None:
+    ax.legend(loc="lower left", bbox_to_anchor=(0, 1), ncols=5, frameon=False, fontsize=9, labelcolor=INK)
+
+
+def _note(ax: Axes, text: str) -> None:
+    ax.annotate(text, (1, 1.02), xycoords="axes fraction", ha="right", va="bottom", fontsize=8, color="#666666")
+
+
+def _text(text: object, most: int = 40) -> str:
+    """Foreign text: short, and a dollar sign begins no formula."""
+    return clipped(str(text), most).replace("$", r"\$")
+
+
+def _objective(record: Record, bounds: series.Bounds) -> str:
+    beyond = f"\n({bounds.beyond} worse than shown)" if bounds.beyond else ""
+    return _text(record.metric or "score") + beyond
+
+
+def _differing(record: Record) -> list[Axis]:
+    return [x for x in axes(record) if x.high > x.low or x.absent][:PANELS]
+
+
+def _failures(ax: Axes, places: list[int]) -> None:
+    """A row of crosses on the axis."""
+    transform = ax.get_xaxis_transform()
+    ax.plot(
+        places, [0.02] * len(places), "x", color=VERMILLION, transform=transform, label="failed", markersize=6, mew=1.6
+    )
+
+
+def _height(axis: Axis, trial: Trial) -> float:
+    low, high = axis.bounds
+    return (axis.stand(trial) - low) / (high - low)
+
+
+def _smooth(heights: list[float]) -> list[tuple[float, float]]:
+    """A line through heights at 0, 1, 2, …, which leaves and comes to each of them level."""
+    found = []
+    for n, (a, b) in enumerate(pairwise(heights)):
+        for step in range(12):
+            t = step / 12
+            found.append((n + t, a + (b - a) * t * t * (3 - 2 * t)))
+    return [*found, (len(heights) - 1.0, heights[-1])]
+
+
+def _pole(ax: Axes, at: float, name: str, ticks: list[tuple[float, str]], *, right: bool = False) -> None:
+    """The axis of one hyperparameter: a line, its ticks, and its name above."""
+    import matplotlib.patheffects as effects
+
+    halo: Any = [effects.withStroke(linewidth=3, foreground="white")]
+    ax.plot([at, at], [0, 1], color="#555555", linewidth=1.2, zorder=3)
+    for height, text in _thinned(ticks, 14):
+        ax.plot([at - 0.012, at + 0.012], [height, height], color="#555555", linewidth=1, zorder=3)
+        x, side = (at + 0.025, "left") if right else (at - 0.025, "right")
+        ax.text(x, height, _text(text, 14), ha=side, va="center", fontsize=8, color=INK, zorder=4, path_effects=halo)
+    ax.text(at, 1.05, _text(name, 18), ha="center", va="bottom", fontsize=9.5, color=INK, fontweight="bold")
+
+
+def _thinned(ticks: list[tuple[float, str]], most: int) -> list[tuple[float, str]]:
+    """At most so many ticks, the first among them."""
+    return ticks[:: math.ceil(len(ticks) / most)]
