@@ -23,6 +23,7 @@ import typer
 from cluster import cores, jsonlog, leash, memory, placement, streams
 from cluster.asides import Asides
 from cluster.chief import Chief
+from cluster.commands.dashboard import DASHBOARD, Address, TokenFile
 from cluster.commands.dashboard import dashboard as dashboard_command
 from cluster.commands.shared import AsJson, LogJson, Verbose, configure_logging, console
 from cluster.commands.status import status
@@ -33,6 +34,7 @@ from cluster.policy import Policy
 from cluster.program import Program
 
 if TYPE_CHECKING:
+    from cluster.dashboard.serve import Beside
     from cluster.observer import Looker
     from cluster.record import Record
     from cluster.roles import Lookers, OwnerRole
@@ -175,6 +177,9 @@ RaySearch = Annotated[
         help="Which of Ray Tune's searchers proposes trials, such as optuna.  [default: the program's oracle]",
     ),
 ]
+Page = Annotated[
+    bool, typer.Option("--dashboard", envvar="CLUSTER_DASHBOARD", help="Serve a live page beside the search.")
+]
 LeashEnd = Annotated[int | None, typer.Option("--leash", hidden=True)]
 Word = Annotated[str, typer.Option("--asides", hidden=True)]
 
@@ -217,21 +222,25 @@ def run(
     ray_search: RaySearch = "",
     verbose: Verbose = False,
     log_json: LogJson = False,
+    page: Page = False,
+    dashboard_address: Address = DASHBOARD,
+    token_file: TokenFile = None,
 ) -> None:
     """Run a program in one process, with --workers on a chief and workers of this box, or with --ray on Ray Tune."""
     configure_logging(log_json)
     program = Program.parse(words or [])
     policy = _policy(context)
+    page_options = (page, dashboard_address, token_file)
     if on_ray:
         from cluster.ray_backend.connect import Wanted as WantedOfRay
         from cluster.ray_backend.role import RayRole
 
-        with _terminal(log_json) as terminal, streams.led(terminal):
+        with _terminal(log_json) as terminal, streams.led(terminal), _page(*page_options) as paged:
             shown = terminal is None or verbose
             wanted = WantedOfRay(
                 ray_address, workers, cpus_per_trial, gpus_per_trial, ray_storage, ray_scheduler, ray_search, shown
             )
-            role = RayRole(program.identity, policy, wanted, fresh=fresh, lookers=_lookers(terminal))
+            role = RayRole(program.identity, policy, wanted, fresh=fresh, lookers=[*_lookers(terminal), *paged.lookers])
             _run_here(program, role, verbose)
     if ray_scheduler or ray_search:
         raise UsageError("--ray-scheduler and --ray-search are Ray Tune's: they go with --ray")
@@ -247,6 +256,7 @@ def run(
         with _terminal(log_json) as terminal, streams.led(terminal), _interruptible():
             chief_options = {x: y for x, y in asdict(policy).items() if x in context.params}
             options = _flags(chief_options) + (["--fresh"] if fresh else []) + both
+            options += _page_words(*page_options)
             worker_options += (["--allow-cpu"] if allow_cpu else []) + both
             worker_options += ["--hide-trials"] if terminal is not None and not verbose else []
             looker = None if terminal is None else terminal.looker
@@ -254,13 +264,14 @@ def run(
             raise typer.Exit(code)
     from cluster.roles import LocalRole
 
-    with _terminal(log_json) as terminal, streams.led(terminal) as led:
+    with _terminal(log_json) as terminal, streams.led(terminal) as led, _page(*page_options) as paged:
         hide = terminal is not None and not verbose
 
         def output(project: Path) -> streams.Led:
             return streams.Led(led, project, "local", hide=hide)
 
-        local = LocalRole(program.identity, policy, fresh=fresh, lookers=_lookers(terminal), output=output)
+        lookers = [*_lookers(terminal), *paged.lookers]
+        local = LocalRole(program.identity, policy, fresh=fresh, lookers=lookers, output=output)
         _run_here(program, local, verbose)
 
 
@@ -307,6 +318,9 @@ def chief(
     expected: Annotated[int, typer.Option("--expected", hidden=True)] = 0,
     verbose: Verbose = False,
     log_json: LogJson = False,
+    page: Page = False,
+    dashboard_address: Address = DASHBOARD,
+    token_file: TokenFile = None,
     leash_end: LeashEnd = None,
     word: Word = "",
 ) -> None:
@@ -324,10 +338,15 @@ def chief(
         leash.hold(leash_end, leash.terminate_self)
     os.environ.update(placement.no_gpu(os.environ))  # they are the workers'
     here = Chief(program.identity, expected)
-    server = serve(here, policy, listen)
-    log.info("the chief listens on %s", listen)
-    with _terminal(log_json or leash_end is not None) as terminal, streams.led(terminal), _interruptible():
-        lookers = [_telling(Asides(word))] if word else _lookers(terminal)
+    with (
+        _terminal(log_json or leash_end is not None) as terminal,
+        streams.led(terminal),
+        _page(page, dashboard_address, token_file, here) as paged,
+        _interruptible(),
+    ):
+        server = serve(here, policy, listen, paged.answered)
+        log.info("the chief listens on %s", listen)
+        lookers = [*([_telling(Asides(word))] if word else _lookers(terminal)), *paged.lookers]
         role = ChiefRole(here, policy, fresh=fresh, lookers=lookers, alone_seconds=alone_seconds)
         try:
             code = run_under(program, role, verbose=verbose)
@@ -516,6 +535,29 @@ def _terminal(without: bool) -> Iterator[Terminal | None]:
 def _lookers(terminal: Terminal | None) -> Lookers:
     """Who is told how a search goes."""
     return [] if terminal is None else [terminal.looker]
+
+
+@contextlib.contextmanager
+def _page(wanted: bool, address: str, token_file: Path | None, chief: Chief | None = None) -> Iterator[Beside]:
+    """The live page beside the searches of this process, where it is wanted; yields who is told of them."""
+    from cluster.dashboard.serve import Access, Beside, beside
+
+    if not wanted:
+        yield Beside()
+        return
+    with beside(Access.of(address, os.environ, token_file), chief) as told:
+        yield told
+
+
+def _page_words(wanted: bool, address: str, token_file: Path | None) -> list[str]:
+    """The same for a chief's command line; what makes no sense is said here, and not by a child."""
+    if not wanted:
+        return []
+    from cluster.dashboard.serve import Access, check_installed
+
+    check_installed()
+    Access.of(address, os.environ, token_file)
+    return ["--dashboard", *_flags({"dashboard_address": address, "token_file": token_file})]
 
 
 def _telling(asides: Asides) -> Callable[[Path], Looker]:

@@ -30,6 +30,7 @@ from cluster.logs import Output, Told, Unkept
 from cluster.observer import Looker, Observer
 from cluster.policy import Policy
 from cluster.program import Identity, Program, own_traceback
+from cluster.report.background import Drawings
 from cluster.rpc.client import ChiefClient, RemoteSession
 from cluster.search import Search
 from cluster.state import LOCK, EventLog, ensure_writable, hold_project
@@ -66,6 +67,7 @@ class OwnerRole(abc.ABC):
         self._begun: set[Path] = set()
         self._tuners = 0  # how many the program has made
         self._interrupted: dict[Path, str] = {}  # the role of the run that died, by project
+        self._drawings = Drawings()
         self._made: dict[Path, int] = {}  # which tuner of the program was the last over a project, from 1
 
     def prepare(self, project: Path, overwrite: bool) -> None:
@@ -88,13 +90,17 @@ class OwnerRole(abc.ABC):
             self._interrupted[place] = self._role_of_dead_run(place)
         if self._fresh and first:
             self._interrupted[place] = ""
-            _empty(place)
+            self._empty(place)
         elif overwrite and place not in self._begun and self._interrupted[place] and self._same_tuner(place):
             log.warning(
                 "the last run in %s was interrupted: it goes on, in spite of overwrite=True (or use --fresh)", project
             )
         elif overwrite:
-            _empty(place)
+            self._empty(place)
+
+    def _empty(self, place: Path) -> None:
+        self._drawings.drop(place)
+        _empty(place)
 
     def finish(self, outcome: str) -> None:
         """The program has come to an end of its own: from now on `overwrite=True` means what it says."""
@@ -104,7 +110,8 @@ class OwnerRole(abc.ABC):
             events.close()
 
     def release(self) -> None:
-        """Lets go of the project directories."""
+        """Lets go of the project directories, when the reports in them are drawn."""
+        self._drawings.wait()
         for stack in self._held.values():
             stack.close()
         self._held.clear()
@@ -148,6 +155,8 @@ class OwnerRole(abc.ABC):
             log.info("%s", report.write(search.directory))
         except Exception:
             log.exception("the report could not be written; the results are whole")
+        else:
+            self._drawings.begin(search.directory)
 
     def _same_tuner(self, place: Path) -> bool:
         """Whether it was this tuner of the program that ran last here: each turn of a loop may have overwritten it."""

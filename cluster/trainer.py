@@ -230,7 +230,8 @@ class OracleProxy:
         attempt = self._attempts.pop(trial.trial_id, 0)
         if trial.message:
             trial.message = without_own_frames(trial.message)
-        self._output.end(str(trial.status).lower(), trial.message or "")
+        outcome = "failed" if trial.status == "INVALID" else str(trial.status).lower()  # whether it runs again or not
+        self._output.end(outcome, trial.message or "")
         try:
             self._session.end_trial(trial, attempt)
         except LeaseLost as lost:

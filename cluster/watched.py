@@ -104,8 +104,8 @@ class WatchedSearches:
             active: Whether the caller still waits; looked at about once a second.
 
         Returns:
-            `searches` (the project directories so far), and where there is one, `search`, `mark`, `whole` (whether
-            the trials are all of them) and what `changes.changes` gives.
+            `projects` (the directories so far), and where there is one, `project`, `mark`, `whole` (whether the trials
+            are all of them) and what `changes.changes` gives.
 
         Raises:
             KeyError: there is no such search.
@@ -116,15 +116,15 @@ class WatchedSearches:
         while True:
             directories = list(dict.fromkeys(self.directories()))
             left = deadline - time.monotonic()
-            answer: Facts = {"searches": [str(path) for path in directories]}
-            if search and search not in answer["searches"]:
+            answer: Facts = {"projects": [str(path) for path in directories]}
+            if search and search not in answer["projects"]:
                 raise KeyError(f"there is no search in {search}")
             if directories:
                 directory = Path(search) if search else directories[-1]
                 reading = self._of(directory).look()
                 whole = mark != reading.mark
                 if whole or reading.record.version > version or left <= 0:
-                    about = {"search": str(directory), "mark": reading.mark, "whole": whole}
+                    about = {"project": str(directory), "mark": reading.mark, "whole": whole}
                     return {**answer, **about, **changes(reading.record, 0 if whole else version)}
             if left <= 0 or not active():
                 return answer

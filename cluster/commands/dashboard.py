@@ -10,8 +10,8 @@ from typing import Annotated
 import typer
 
 from cluster.commands.shared import configure_logging
-from cluster.dashboard.serve import ADDRESS
 
+DASHBOARD = "127.0.0.1:8080"
 Address = Annotated[
     str,
     typer.Option("--dashboard-address", envvar="CLUSTER_DASHBOARD_ADDRESS", help="The HOST:PORT of the page."),
@@ -34,7 +34,7 @@ def dashboard(
             show_default=False,
         ),
     ],
-    address: Address = ADDRESS,
+    address: Address = DASHBOARD,
     token_file: TokenFile = None,
     insecure: Annotated[
         bool, typer.Option("--insecure", help="Listen for others than this machine's users without a token.")
@@ -45,11 +45,11 @@ def dashboard(
 ) -> None:
     """Serve a live page of searches, until Ctrl-C."""
     from cluster.dashboard.remote import source_of
-    from cluster.dashboard.serve import Access, Serving, check_installed, token_of
+    from cluster.dashboard.serve import Access, Serving, check_installed
 
     configure_logging()
     check_installed()
-    access = Access.of(address, token_of(os.environ), token_file, insecure=insecure)
+    access = Access.of(address, os.environ, token_file, insecure=insecure)
     serving = Serving(source_of(place, empty=wait), access)
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: serving.stop())

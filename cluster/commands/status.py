@@ -13,14 +13,22 @@ from cluster.commands.shared import AsJson, configure_logging, console
 
 
 def status(
-    directory: Annotated[Path, typer.Argument(metavar="DIR", help="A project directory.", show_default=False)],
+    place: Annotated[
+        str,
+        typer.Argument(
+            metavar="DIR|HOST:PORT", help="A project directory, or a running chief's address.", show_default=False
+        ),
+    ],
     as_json: AsJson = False,
 ) -> None:
-    """Show a search as it stands, from its files."""
-    from cluster.status import read
+    """Show a search as it stands, from its files or from its chief."""
+    from cluster import follow
+    from cluster.rpc import looking
+    from cluster.status import Standing
 
     configure_logging()
-    standing = read(directory)
+    record = looking.read(place) if looking.is_address(place) else follow.read(Path(place))
+    standing = Standing.of(record)
     if as_json:
         typer.echo(json.dumps(standing.as_json(), indent=2))
     else:

@@ -24,7 +24,7 @@ LOGIN = "/login"
 FORM_BYTES = 4096
 WRONG_SECONDS = 0.5  # how long a wrong token waits for its answer
 HEADERS = {
-    # Plotly sets styles on elements that it makes, and compiles what its parallel coordinates draw by WebGL from text of
+    # Plotly sets styles on elements that it makes, and compiles what its parallel coordinates draw with from text of
     # its own; everything comes from the server's own files.
     "Content-Security-Policy": "default-src 'none'; script-src 'self' 'unsafe-eval'; style-src 'self' 'unsafe-inline'; "
     "img-src 'self' data: blob:; font-src 'self'; connect-src 'self'; form-action 'self'; base-uri 'none'; "

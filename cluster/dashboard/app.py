@@ -85,6 +85,7 @@ def make_app(
         give = metrics
 
         async def answer(_: Request) -> Response:
+            await hub.fresh()
             return Response(await asyncio.to_thread(give), headers={"Content-Type": content_type})
 
         routes.append(Route("/metrics", answer))

@@ -10,12 +10,11 @@ from pathlib import Path
 from cluster.changes import merged
 from cluster.dashboard.feed import OVER
 from cluster.dashboard.sources import Away, Directory, Source, id_of
-from cluster.errors import ChiefUnreachable, ClusterError, UsageError
-from cluster.rpc.client import ChiefClient, check_address
+from cluster.errors import ChiefUnreachable, ClusterError
+from cluster.rpc.looking import connect, is_address
 from cluster.watched import Reading
 
 WAIT_SECONDS = 1.0  # how long a chief is asked to wait for something new
-PATIENCE = 0.0  # a chief that is away is asked again by the next poll
 
 
 class RunningChief:
@@ -23,13 +22,15 @@ class RunningChief:
 
     Args:
         address: Its HOST:PORT.
+        seconds: How long to wait for it at first.
 
     Raises:
-        UsageError: that is none.
+        UsageError: the address is none.
+        ChiefUnreachable: no chief answers.
     """
 
-    def __init__(self, address: str) -> None:
-        self._client = ChiefClient(check_address(address), PATIENCE)
+    def __init__(self, address: str, seconds: float = 5.0) -> None:
+        self._client = connect(address, seconds)
         self._readings: dict[str, Reading] = {}
         self._directories: dict[str, str] = {}
         self._names: list[str] = []  # its searches, the newest last
@@ -38,18 +39,6 @@ class RunningChief:
     def name(self) -> str:
         """The chief's address."""
         return f"the chief at {self._client.address}"
-
-    def check(self, seconds: float) -> None:
-        """Waits until the chief can be reached.
-
-        Raises:
-            ChiefUnreachable: it cannot, within so many seconds.
-        """
-        if not self._client.wait_until_there(seconds):
-            raise ChiefUnreachable(
-                f"no chief answers at {self._client.address}. Start one there (cluster chief --listen …), or name a "
-                "project directory"
-            )
 
     def poll(self) -> dict[str, Reading]:
         """The searches as they stand; waits a moment for something new."""
@@ -86,8 +75,8 @@ class RunningChief:
         known = self._readings.get(name)
         mark, version = ("", 0) if known is None else (known.mark, known.record.version)
         facts = self._client.watch(name, mark, version, wait)
-        if "search" in facts:
-            found, before = str(facts["search"]), None
+        if "project" in facts:
+            found, before = str(facts["project"]), None
             known = self._readings.get(found)
             if known is not None and not facts["whole"]:
                 before = known.record
@@ -95,7 +84,7 @@ class RunningChief:
             if known is None or facts["whole"] or record.version > known.record.version:
                 self._readings[found] = Reading(record, str(facts["mark"]))
             self._directories[id_of(Path(found))] = found
-        return [str(x) for x in facts["searches"]]
+        return [str(x) for x in facts["projects"]]
 
 
 def source_of(place: str, *, empty: bool = False, seconds: float = 5.0) -> Source:
@@ -110,16 +99,6 @@ def source_of(place: str, *, empty: bool = False, seconds: float = 5.0) -> Sourc
         UsageError: it is neither; or there is no search in the directory.
         ChiefUnreachable: no chief answers.
     """
-    if not Path(place).exists() and _is_address(place):
-        chief = RunningChief(place)
-        chief.check(seconds)
-        return chief
+    if is_address(place):
+        return RunningChief(place, seconds)
     return Directory(Path(place), empty=empty)
-
-
-def _is_address(place: str) -> bool:
-    try:
-        check_address(place)
-    except UsageError:
-        return False
-    return True

@@ -8,11 +8,11 @@ from __future__ import annotations
 import contextlib
 import ipaddress
 import logging
-import os
 import socket
 import threading
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -22,11 +22,13 @@ from cluster.errors import CannotListen, MissingDependency, UsageError
 if TYPE_CHECKING:
     import uvicorn
 
+    from cluster.chief import Chief
     from cluster.dashboard.hub import Hub
+    from cluster.metrics import Metrics
+    from cluster.record import Record
 
 log = logging.getLogger(__name__)
 
-ADDRESS = "127.0.0.1:8080"
 STOP_SECONDS = 5.0
 NEEDED = ("starlette", "uvicorn")
 
@@ -46,12 +48,19 @@ class Access:
     token: str = ""
 
     @classmethod
-    def of(cls, address: str, token: str = "", token_file: Path | None = None, *, insecure: bool = False) -> Access:
-        """What the command line says.
+    def of(
+        cls,
+        address: str,
+        environment: Mapping[str, str],
+        token_file: Path | None = None,
+        *,
+        insecure: bool = False,
+    ) -> Access:
+        """What the command line and the environment say.
 
         Args:
             address: HOST:PORT.
-            token: The token, where the environment has it.
+            environment: The variables; CLUSTER_TOKEN is the token.
             token_file: A file with it, which counts more.
             insecure: Whether others than this machine's users may read the page without a token.
 
@@ -61,9 +70,8 @@ class Access:
         host, colon, port = address.rpartition(":")
         host = host.removeprefix("[").removesuffix("]")
         if not (host and colon and port.isdigit() and int(port) < 65536):
-            raise UsageError(f"{address!r} is no address; give --dashboard-address HOST:PORT, such as {ADDRESS}")
-        if token_file is not None:
-            token = _read_token(token_file)
+            raise UsageError(f"{address!r} is no address; give --dashboard-address HOST:PORT, such as 127.0.0.1:8080")
+        token = environment.get("CLUSTER_TOKEN", "").strip() if token_file is None else _read_token(token_file)
         if not (token or insecure or _is_here(host)):
             raise UsageError(
                 f"the page at {address} could be read by others than this machine's users. Set CLUSTER_TOKEN or "
@@ -77,25 +85,19 @@ class Serving:
 
     Attributes:
         url: Where it is.
+        metrics: What /metrics answers; None where the package for it is missing.
 
     Args:
         source: Where the searches come from.
         access: Who may read it, and where.
-        metrics: Gives the metrics for /metrics; None: there is none.
-        content_type: What they are.
+        chief: The chief of the searches, where it is in this process.
 
     Raises:
         CannotListen: the address cannot be bound.
         MissingDependency: the extra `ui` is not installed.
     """
 
-    def __init__(
-        self,
-        source: Source,
-        access: Access,
-        metrics: Callable[[], bytes] | None = None,
-        content_type: str = "text/plain; version=0.0.4; charset=utf-8",
-    ) -> None:
+    def __init__(self, source: Source, access: Access, chief: Chief | None = None) -> None:
         check_installed()
         import uvicorn
 
@@ -107,7 +109,9 @@ class Serving:
         shown = {"0.0.0.0": "127.0.0.1", "::": "[::1]"}.get(access.host, access.host)
         self.url = f"http://{f'[{shown}]' if ':' in shown and '[' not in shown else shown}:{port}/"
         self._hub: Hub = Hub(source)
-        app = make_app(self._hub, token=access.token, host=access.host, metrics=metrics, content_type=content_type)
+        self.metrics = _metrics(self._hub, chief)
+        give = None if self.metrics is None else self.metrics.text
+        app = make_app(self._hub, token=access.token, host=access.host, metrics=give)
         config = uvicorn.Config(
             app,
             log_config=None,
@@ -143,28 +147,36 @@ class Serving:
                 log.exception("the page is gone; the search goes on")
 
 
+@dataclass(frozen=True)
+class Beside:
+    """What a process tells the page beside its searches.
+
+    Attributes:
+        lookers: Make, for a project directory, who is told how its search goes.
+        answered: Told of each call that the chief answered; None where nobody is.
+    """
+
+    lookers: Sequence[Callable[[Path], Callable[[Record], None]]] = ()
+    answered: Callable[[str, float, bool], None] | None = None
+
+
 @contextlib.contextmanager
-def beside(access: Access | None) -> Iterator[Projects | None]:
+def beside(access: Access, chief: Chief | None = None) -> Iterator[Beside]:
     """Serves the page beside the searches of this process, for as long as the block lasts.
 
     Args:
-        access: Who may read it, and where; None: there is no page.
-
-    Yields:
-        What is told of each project directory as its search begins; None without a page.
+        access: Who may read it, and where.
+        chief: The chief, where this process has one.
 
     Raises:
         CannotListen: the address cannot be bound.
         MissingDependency: the extra `ui` is not installed.
     """
-    if access is None:
-        yield None
-        return
     projects = Projects()
-    serving = Serving(projects, access)
+    serving = Serving(projects, access, chief)
     log.info("the page is at %s", serving.url)
     try:
-        yield projects
+        yield Beside([projects.looker], None if serving.metrics is None else serving.metrics.answered)
     finally:
         serving.close()
 
@@ -175,16 +187,18 @@ def check_installed() -> None:
     Raises:
         MissingDependency: it is not.
     """
-    from importlib.util import find_spec
-
     missing = [name for name in NEEDED if find_spec(name) is None]
     if missing:
         raise MissingDependency(f"the page needs {' and '.join(missing)}: pip install 'keras-tuning-cluster[ui]'")
 
 
-def token_of(environment: Mapping[str, str] = os.environ) -> str:
-    """The token that the environment has; empty without."""
-    return environment.get("CLUSTER_TOKEN", "").strip()
+def _metrics(hub: Hub, chief: Chief | None) -> Metrics | None:
+    """The metrics of the hub's searches; None where the package for it is missing."""
+    if find_spec("prometheus_client") is None:
+        return None
+    from cluster.metrics import Metrics
+
+    return Metrics(lambda: [reading.record for reading in hub.readings.values()], chief)
 
 
 def _bound(access: Access) -> socket.socket:

@@ -14,6 +14,7 @@ from typing import Protocol
 
 from cluster.errors import ClusterError, UsageError
 from cluster.follow import Follower, projects
+from cluster.record import Record
 from cluster.watched import Reading, Watched, end_of_log
 
 SCAN_SECONDS = 5.0  # between two looks for new projects
@@ -63,6 +64,11 @@ class Projects:
         with self._lock:
             known = self._watched.pop(id_of(directory), None)
             self._watched[id_of(directory)] = known or Watched(directory)
+
+    def looker(self, directory: Path) -> Callable[[Record], None]:
+        """As `add`, for an owner of searches, who tells of each change too: the page looks for itself."""
+        self.add(directory)
+        return lambda record: None
 
     def poll(self) -> dict[str, Reading]:
         """The searches as they stand; one that cannot be read is left out."""

@@ -2,7 +2,7 @@
 
     tables      trials.csv, trials.json, report.md
     page        report.html; compared: several searches on a page, as a picture and as Markdown
-    pictures    plots/*.png, by Matplotlib
+    pictures    plots/*.png, by Matplotlib; canvas: what they have in common
     figures     the figures for plotly.js, of the page here and of the live one; curves, compare: more of them
     importance  how much each hyperparameter matters
     layout      what the figures have in common: colours, escaped text, panels
@@ -15,9 +15,11 @@ All of them take a `Record`. Plotly and Matplotlib are the extra `ui`'s, and are
 
 from __future__ import annotations
 
+import importlib.util
 from pathlib import Path
 
 from cluster import follow
+from cluster.errors import MissingDependency
 from cluster.report import tables
 from cluster.report.facts import headline
 
@@ -39,3 +41,45 @@ def write(directory: Path, output: Path | None = None) -> str:
     record = follow.read(directory)
     tables.write(record, output or directory)
     return headline(record)
+
+
+def draw(directory: Path, output: Path | None = None) -> None:
+    """Draws a search: `report.html` and `plots/*.png`, to which `report.md` then has links.
+
+    Args:
+        directory: The project directory.
+        output: Where to; the project directory without it.
+
+    Raises:
+        UsageError: it is no project directory.
+        MissingDependency: a package that draws is not here; what the other one draws is there.
+        CannotSave: the files cannot be written.
+    """
+    record = follow.read(directory)
+    place = output or directory
+    missing = without(("plotly", "report.html"), ("matplotlib", "plots/*.png"))
+    if "plotly" not in missing:
+        from cluster.report import page
+
+        page.write(record, place / "report.html")
+    if "matplotlib" not in missing:
+        from cluster.report import pictures
+
+        tables.write_markdown(record, place, pictures.draw(record, place))
+    complain(missing)
+
+
+def without(*needed: tuple[str, str]) -> dict[str, str]:
+    """Which of these packages are not here, each with what it draws; none of them is imported."""
+    return {package: what for package, what in needed if importlib.util.find_spec(package) is None}
+
+
+def complain(missing: dict[str, str]) -> None:
+    """Says what could not be drawn.
+
+    Raises:
+        MissingDependency: something could not.
+    """
+    if missing:
+        text = ", ".join(f"{what} needs {package}" for package, what in missing.items())
+        raise MissingDependency(f"{text}, which is not here: pip install 'keras-tuning-cluster[ui]'")

@@ -71,7 +71,7 @@ def history(record: Record) -> Facts | None:
                 "y": rounded(x.score for _, x in shown.trials),
                 "customdata": [safe(x.id, 20) for _, x in shown.trials],
                 "hovertemplate": f"trial %{{customdata}}<br>{name} %{{y}}<extra></extra>",
-                "marker": {"color": BLUE, "size": 7 if shown.count < 300 else 4, "opacity": 0.75},
+                "marker": {"color": BLUE, "size": 7 if shown.count < 300 else 4, "opacity": 0.85},
             }
         )
     if shown.best:
@@ -230,7 +230,7 @@ def slices(record: Record) -> Facts | None:
             "customdata": ids,
             "hovertemplate": f"trial %{{customdata}}<br>{safe(axis.name)} %{{{'x' if texts is None else 'text'}}}"
             f"<br>{objective(record)} %{{y}}<extra></extra>",
-            "marker": {"color": BLUE, "size": 6 if len(trials) < 300 else 4, "opacity": 0.6},
+            "marker": {"color": BLUE, "size": 6 if len(trials) < 300 else 4, "opacity": 0.7},
         }
         if texts is not None:
             trace["text"] = texts

@@ -15,7 +15,7 @@ from cluster.report.axes import Axis, clipped, rounded
 from cluster.report.series import Bounds
 
 # Okabe and Ito's colours, of which the light ones are darkened: on white and on black, and for the colour-blind.
-BLUE, VERMILLION, GREEN, ORANGE, PURPLE, SKY = "#0072b2", "#d55e00", "#009e73", "#c98a00", "#b8689a", "#3a9bd9"
+BLUE, VERMILLION, GREEN, ORANGE, PURPLE, SKY = "#1b7fc4", "#d55e00", "#009e73", "#c98a00", "#b8689a", "#3a9bd9"
 GREY = "#808080"
 PALETTE = (BLUE, VERMILLION, GREEN, PURPLE, ORANGE, SKY, GREY)
 DASHES = ("solid", "dash", "dot", "dashdot")  # of each round through the palette

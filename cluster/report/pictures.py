@@ -5,7 +5,6 @@ Draws on canvases of its own, without pyplot: the program's own plots are the pr
 
 from __future__ import annotations
 
-import io
 import math
 from collections.abc import Callable, Sequence
 from itertools import pairwise
@@ -16,16 +15,27 @@ from cluster.record import Record, Trial
 from cluster.report import compare as comparison
 from cluster.report import importance as importances
 from cluster.report import series
-from cluster.report.axes import Axis, axes, clipped, linear_ticks
+from cluster.report.axes import Axis, axes, linear_ticks
+from cluster.report.canvas import (
+    INK,
+    WIDTH,
+    canvas,
+    figure_of,
+    legend,
+    note,
+    objective,
+    plain,
+    save,
+    thinned,
+    whole_numbers,
+    words,
+)
 from cluster.report.layout import BLUE, GREY, OUTCOMES, PALETTE, SCALE, SKY, VERMILLION
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-DPI = 130
-WIDTH = 9.0  # inches
-INK, LINES = "#333333", "#e6e6e6"
 PANELS = 12  # hyperparameters that are drawn at most
 ROWS = 40  # of the timeline, at most
 MANY = 400  # attempts, whose bars are too thin for edges and hatches
@@ -37,28 +47,21 @@ def draw(record: Record, directory: Path) -> list[str]:
 
     Returns:
         The names of the pictures that are there.
+
+    Raises:
+        CannotSave: they cannot be written.
     """
     place = directory / "plots"
-    place.mkdir(exist_ok=True)
     found = []
     for name, picture in PICTURES.items():
         path = place / f"{name}.png"
         figure = picture(record)
         if figure is None:
             path.unlink(missing_ok=True)
-            continue
-        save(figure, path)
-        found.append(name)
+        else:
+            save(figure, path)
+            found.append(name)
     return found
-
-
-def save(figure: Figure, path: Path) -> None:
-    """Writes a picture: whole, or not at all."""
-    content = io.BytesIO()
-    figure.savefig(content, format="png", dpi=DPI, facecolor="white")
-    part = path.with_name(f".{path.name}.part")
-    part.write_bytes(content.getvalue())
-    part.replace(path)
 
 
 def history(record: Record) -> Figure | None:
@@ -66,7 +69,7 @@ def history(record: Record) -> Figure | None:
     shown = series.history(record)
     if not shown.trials:
         return None
-    figure, ax = _canvas(4.2)
+    figure, ax = canvas(4.2)
     bounds = series.bounds(record, [x.score or 0.0 for _, x in shown.trials])
     size = 26 if shown.count < 300 else 9
     ax.scatter(
@@ -84,10 +87,10 @@ def history(record: Record) -> Figure | None:
     ax.set_ylim(bounds.low, bounds.high)
     if shown.failed:
         _failures(ax, [n for n, _ in shown.failed])
-    _whole(ax)
+    whole_numbers(ax)
     ax.set_xlabel("trials, in the order of their end")
-    ax.set_ylabel(_objective(record, bounds))
-    _legend(ax)
+    ax.set_ylabel(objective(record, bounds))
+    legend(ax)
     return figure
 
 
@@ -96,14 +99,14 @@ def curves(record: Record) -> Figure | None:
     trials, count = series.drawn_curves(record)
     if not trials:
         return None
-    figure, ax = _canvas(4.2)
+    figure, ax = canvas(4.2)
     best, values = record.best, []
     for trial in sorted(trials, key=lambda x: (best is not None and x.id == best.id, x.status == "running")):
         line = series.curve(trial, record.metric or "")
         values += [x[1] for x in line if x is not None]
         is_best = best is not None and trial.id == best.id
         colour = VERMILLION if is_best else SKY if trial.status == "running" else GREY
-        label = f"best: trial {_text(trial.id)}" if is_best else "running" if trial.status == "running" else "others"
+        label = f"best: trial {words(trial.id)}" if is_best else "running" if trial.status == "running" else "others"
         known = ax.get_legend_handles_labels()[1]
         ax.plot(
             [math.nan if x is None else x[0] for x in line],
@@ -117,12 +120,12 @@ def curves(record: Record) -> Figure | None:
         )
     bounds = series.bounds(record, values)
     ax.set_ylim(bounds.low, bounds.high)
-    _whole(ax)
+    whole_numbers(ax)
     ax.set_xlabel("epoch")
-    ax.set_ylabel(_objective(record, bounds))
-    _legend(ax)
+    ax.set_ylabel(objective(record, bounds))
+    legend(ax)
     if len(trials) < count:
-        _note(ax, f"the best and the newest {len(trials)} of {count} trials")
+        note(ax, f"the best and the newest {len(trials)} of {count} trials")
     return figure
 
 
@@ -135,7 +138,7 @@ def parallel(record: Record) -> Figure | None:
     shown = _differing(record)
     if not trials or not shown:
         return None
-    figure, ax = _canvas(4.6, WIDTH + max(0, len(shown) - 6) * 0.9)
+    figure, ax = canvas(4.6, WIDTH + max(0, len(shown) - 6) * 0.9)
     scores = [x.score or 0.0 for x in trials]
     bounds = series.bounds(record, scores)
     scale = SCALE if record.sign < 0 else tuple((1 - at, colour) for at, colour in reversed(SCALE))
@@ -174,12 +177,12 @@ def importance(record: Record) -> Figure | None:
     if found is None:
         return None
     rows = list(reversed(list(found.items())[:PANELS]))
-    figure, ax = _canvas(1.1 + 0.42 * len(rows))
-    drawn = ax.barh([_text(name, 30) for name, _ in rows], [share for _, share in rows], color=BLUE, height=0.62)
+    figure, ax = canvas(1.1 + 0.42 * len(rows))
+    drawn = ax.barh([words(name, 30) for name, _ in rows], [share for _, share in rows], color=BLUE, height=0.62)
     ax.bar_label(drawn, [f"{share:.0%}" for _, share in rows], padding=4, color=INK, fontsize=9)
     ax.set_xlim(0, 1.12 * max(share for _, share in rows))
     ax.xaxis.set_major_formatter(lambda x, _: f"{x:.0%}")
-    ax.set_xlabel(f"share of the importance for {_text(record.metric or 'score')}")
+    ax.set_xlabel(f"share of the importance for {words(record.metric or 'score')}")
     ax.grid(False, axis="y")
     return figure
 
@@ -192,11 +195,11 @@ def slices(record: Record) -> Figure | None:
         return None
     columns = min(3, len(shown))
     rows = math.ceil(len(shown) / columns)
-    figure = _figure(0.5 + 2.6 * rows)
+    figure = figure_of(0.5 + 2.6 * rows)
     bounds = series.bounds(record, [x.score or 0.0 for x in trials])
     for n, axis in enumerate(shown):
         ax = figure.add_subplot(rows, columns, n + 1)
-        _plain(ax)
+        plain(ax)
         places = axis.beside(trials)
         size = 18 if len(trials) < 300 else 5
         ax.scatter(places, [x.score or 0.0 for x in trials], s=size, color=BLUE, alpha=0.6, linewidths=0)
@@ -212,13 +215,13 @@ def slices(record: Record) -> Figure | None:
             )
         ax.set_ylim(bounds.low, bounds.high)
         ax.set_xlim(*axis.bounds)
-        ticks = _thinned(axis.ticks(5), 6)
-        ax.set_xticks([at for at, _ in ticks], [_text(x, 10) for _, x in ticks])
-        ax.set_xlabel(_text(axis.name, 30))
+        ticks = thinned(axis.ticks(5), 6)
+        ax.set_xticks([at for at, _ in ticks], [words(x, 10) for _, x in ticks])
+        ax.set_xlabel(words(axis.name, 30))
         if n % columns:
             ax.tick_params(labelleft=False)
         else:
-            ax.set_ylabel(_objective(record, bounds))
+            ax.set_ylabel(objective(record, bounds))
     return figure
 
 
@@ -232,7 +235,7 @@ def timeline(record: Record) -> Figure | None:
     rows = rows[:ROWS]
     at = {row: n for n, row in enumerate(rows)}
     size, name = series.unit(max(x.begin + x.length for x in bars))
-    figure, ax = _canvas(1.3 + 0.34 * len(rows))
+    figure, ax = canvas(1.3 + 0.34 * len(rows))
     for outcome in dict.fromkeys([*OUTCOMES, *(x.outcome for x in bars)]):
         mine = [x for x in bars if x.outcome == outcome and x.row in at]
         if not mine:
@@ -247,17 +250,17 @@ def timeline(record: Record) -> Figure | None:
             edgecolor="white",
             linewidth=0.6 if len(bars) < MANY else 0,
             hatch=HATCHES.get(pattern) if len(bars) < MANY else None,
-            label=_text(outcome),
+            label=words(outcome),
         )
-    ax.set_yticks(range(len(rows)), [_text(x, 40) for x in rows])
+    ax.set_yticks(range(len(rows)), [words(x, 40) for x in rows])
     ax.set_ylim(len(rows) - 0.4, -0.6)
     ax.set_xlim(left=0)
     ax.margins(x=0.01)
     ax.grid(False, axis="y")
     ax.set_xlabel(f"{name} since the search began")
-    _legend(ax)
+    legend(ax)
     if left > 0:
-        _note(ax, f"{left} more workers are not shown")
+        note(ax, f"{left} more workers are not shown")
     return figure
 
 
@@ -272,10 +275,10 @@ def compare(records: Sequence[Record]) -> Figure | None:
     first = lines[0][1]
     bounds = series.bounds(first, [score for _, _, points in lines for _, _, score in points])
     panels = 2 if times else 1
-    figure = _figure(4.2)
+    figure = figure_of(4.2)
     for panel, title in enumerate(("trials that have ended", f"{unit} since the search began")[:panels]):
         ax = figure.add_subplot(1, panels, panel + 1)
-        _plain(ax)
+        plain(ax)
         for n, (name, _, points) in enumerate(lines):
             known = [x for x in points if panel == 0 or math.isfinite(x[1])]
             ax.step(
@@ -285,15 +288,15 @@ def compare(records: Sequence[Record]) -> Figure | None:
                 linewidth=2,
                 color=PALETTE[n % len(PALETTE)],
                 linestyle=("-", "--", ":", "-.")[n // len(PALETTE) % 4],
-                label=_text(name, 40),
+                label=words(name, 40),
             )
         ax.set_ylim(bounds.low, bounds.high)
         ax.set_xlabel(title)
         if panel:
             ax.tick_params(labelleft=False)
         else:
-            _whole(ax)
-            ax.set_ylabel(_objective(first, bounds))
+            whole_numbers(ax)
+            ax.set_ylabel(objective(first, bounds))
     handles, labels = figure.axes[0].get_legend_handles_labels()
     figure.legend(handles, labels, loc="outside upper left", ncols=min(3, len(labels)), frameon=False, fontsize=9)
     return figure
@@ -307,61 +310,6 @@ PICTURES: dict[str, Callable[[Record], Figure | None]] = {
     "slices": slices,
     "timeline": timeline,
 }
-
-
-# --- what they have in common
-
-
-def _figure(height: float, width: float = WIDTH) -> Figure:
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=(width, height), layout="constrained")
-    FigureCanvasAgg(figure)
-    return figure
-
-
-def _canvas(height: float, width: float = WIDTH) -> tuple[Figure, Axes]:
-    figure = _figure(height, width)
-    ax = figure.add_subplot()
-    _plain(ax)
-    return figure, ax
-
-
-def _plain(ax: Axes) -> None:
-    """Light lines, dark text, nothing else."""
-    ax.grid(True, color=LINES, linewidth=0.8)
-    ax.set_axisbelow(True)
-    for side, spine in ax.spines.items():
-        spine.set_visible(side in ("left", "bottom"))
-        spine.set_color("#b0b0b0")
-    ax.tick_params(colors=INK, labelsize=9, color="#b0b0b0")
-    ax.xaxis.label.set(color=INK, fontsize=10)
-    ax.yaxis.label.set(color=INK, fontsize=10)
-
-
-def _whole(ax: Axes) -> None:
-    from matplotlib.ticker import MaxNLocator
-
-    ax.xaxis.set_major_locator(MaxNLocator(integer=True))
-
-
-def _legend(ax: Axes) -> None:
-    ax.legend(loc="lower left", bbox_to_anchor=(0, 1), ncols=5, frameon=False, fontsize=9, labelcolor=INK)
-
-
-def _note(ax: Axes, text: str) -> None:
-    ax.annotate(text, (1, 1.02), xycoords="axes fraction", ha="right", va="bottom", fontsize=8, color="#666666")
-
-
-def _text(text: object, most: int = 40) -> str:
-    """Foreign text: short, and a dollar sign begins no formula."""
-    return clipped(str(text), most).replace("$", r"\$")
-
-
-def _objective(record: Record, bounds: series.Bounds) -> str:
-    beyond = f"\n({bounds.beyond} worse than shown)" if bounds.beyond else ""
-    return _text(record.metric or "score") + beyond
 
 
 def _differing(record: Record) -> list[Axis]:
@@ -397,13 +345,8 @@ def _pole(ax: Axes, at: float, name: str, ticks: list[tuple[float, str]], *, rig
 
     halo: Any = [effects.withStroke(linewidth=3, foreground="white")]
     ax.plot([at, at], [0, 1], color="#555555", linewidth=1.2, zorder=3)
-    for height, text in _thinned(ticks, 14):
+    for height, text in thinned(ticks, 14):
         ax.plot([at - 0.012, at + 0.012], [height, height], color="#555555", linewidth=1, zorder=3)
         x, side = (at + 0.025, "left") if right else (at - 0.025, "right")
-        ax.text(x, height, _text(text, 14), ha=side, va="center", fontsize=8, color=INK, zorder=4, path_effects=halo)
-    ax.text(at, 1.05, _text(name, 18), ha="center", va="bottom", fontsize=9.5, color=INK, fontweight="bold")
-
-
-def _thinned(ticks: list[tuple[float, str]], most: int) -> list[tuple[float, str]]:
-    """At most so many ticks, the first among them."""
-    return ticks[:: math.ceil(len(ticks) / most)]
+        ax.text(x, height, words(text, 14), ha=side, va="center", fontsize=8, color=INK, zorder=4, path_effects=halo)
+    ax.text(at, 1.05, words(name, 18), ha="center", va="bottom", fontsize=9.5, color=INK, fontweight="bold")

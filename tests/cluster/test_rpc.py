@@ -5,7 +5,7 @@ from __future__ import annotations
 import inspect
 import threading
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +13,7 @@ import grpc
 import pytest
 
 import cluster.errors
+from cluster import follow
 from cluster.chief import Chief, Description
 from cluster.errors import (
     CannotListen,
@@ -27,7 +28,7 @@ from cluster.errors import (
 from cluster.policy import Policy
 from cluster.program import Identity
 from cluster.rpc import cluster_pb2 as pb
-from cluster.rpc import codec
+from cluster.rpc import codec, looking
 from cluster.rpc.client import ChiefClient, RemoteSession, check_address
 from cluster.rpc.server import serve
 from cluster.rpc.status import LOCAL_ONLY, STATUS, error_of, status_of
@@ -203,6 +204,38 @@ def test_a_chief_that_comes_back_finds_the_call(tmp_path: Path) -> None:
     client.close()
     server.stop(0).wait()
     assert got == [True]
+
+
+def test_who_looks_on_is_told_what_has_changed(wire: Wire) -> None:
+    known = wire.client.watch()
+    assert (known["whole"], known["trials"], known["objective"]) == (True, [], "score")
+    where, mark = known["project"], known["mark"]
+    got: list[Any] = []
+    waiting = threading.Thread(target=lambda: got.append(wire.client.watch(where, mark, known["version"], 20.0)))
+    waiting.start()
+    assert isinstance(wire.session().next_trial(5.0), Grant)
+    waiting.join(timeout=20)
+    assert [(x["id"], x["status"]) for x in got[0]["trials"]] == [("0", "running")]
+    assert wire.client.log(where, "0") == ""
+    with pytest.raises(KeyError, match="there is no search in /elsewhere"):
+        wire.client.watch("/elsewhere")
+
+
+def test_a_search_read_from_its_chief_is_the_one_in_its_files(wire: Wire, tmp_path: Path) -> None:
+    wire.session().next_trial(5.0)
+    asked, there = looking.read(wire.address), follow.read(tmp_path / "project")
+    assert {**asdict(asked), "version": 0} == {**asdict(there), "version": 0}
+
+
+def test_a_chief_without_a_search_says_so(wire: Wire) -> None:
+    wire.chief.searches.clear()
+    with pytest.raises(UsageError, match="has not come to a search yet"):
+        looking.read(wire.address)
+
+
+def test_nobody_is_looked_for_in_vain(tmp_path: Path) -> None:
+    with pytest.raises(ChiefUnreachable, match=r"no chief answers at unix:.*none.sock. Name the address"):
+        looking.read(f"unix:{tmp_path}/none.sock", 0.1)
 
 
 def test_two_chiefs_do_not_share_a_port() -> None:

@@ -72,7 +72,7 @@ def test_the_stream_is_like_the_one_before(capsys: pytest.CaptureFixture[str]) -
         with pytest.raises(TypeError):
             sys.stdout.write(b"bytes")  # type: ignore[arg-type]
         with pytest.raises(AttributeError):
-            sys.stdout.nothing  # type: ignore[attr-defined]  # noqa: B018
+            getattr(sys.stdout, "nothing")  # noqa: B009
         sys.stdout.close()  # absl's handler of logging does this at the end
         print("c", flush=True)
     assert sys.stdout is before

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import keras_tuner
 import pytest
@@ -114,5 +115,5 @@ def test_a_grid_without_a_limit_does_not_know(tmp_path: Path) -> None:
     assert OwnedOracle(oracle).expected_trials() is None
 
 
-def read_events(directory: Path) -> list[dict[str, object]]:
+def read_events(directory: Path) -> list[dict[str, Any]]:
     return [json.loads(line) for line in (directory / PROJECT / "events.jsonl").read_text().splitlines()]

@@ -1,0 +1,113 @@
+"""Draws a search's report in a process of its own, while the program goes on with its next line.
+
+Owns that process, from its beginning to its end. It is none of the program's threads: Matplotlib's settings are shared
+by a whole process, and the program may draw plots itself; and nothing of its time is taken.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import IO
+
+import cluster
+
+log = logging.getLogger(__name__)
+
+SECONDS = 60.0  # how long the end of the program waits for all drawings together
+NICENESS = 5  # what trains comes first
+
+
+class Drawings:
+    """The drawings of a program's searches.
+
+    Args:
+        words: What is run, without the project directory; None for this module.
+    """
+
+    def __init__(self, words: Sequence[str] | None = None) -> None:
+        self._words = list(words or [sys.executable, "-P", "-m", __name__])
+        self._running: dict[Path, tuple[subprocess.Popen[bytes], IO[bytes]]] = {}
+
+    def begin(self, directory: Path) -> None:
+        """Draws the report of a search that has ended, and returns at once."""
+        self.drop(directory)
+        # From where this package is, and not from where the program is or has gone.
+        root = str(Path(cluster.__file__).parents[1])
+        path = os.pathsep.join(x for x in (root, os.environ.get("PYTHONPATH")) if x)
+        # A file, which nobody has to empty.
+        said = tempfile.TemporaryFile()  # noqa: SIM115
+        try:
+            process = subprocess.Popen(
+                [*self._words, str(directory)],
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.DEVNULL,
+                stderr=said,
+                env={**os.environ, "PYTHONPATH": path},
+            )
+        except OSError as error:
+            said.close()
+            log.warning("the report's pictures are not drawn: %s; its tables are whole", error)
+            return
+        self._running[directory] = (process, said)
+
+    def drop(self, directory: Path) -> None:
+        """Stops drawing in a directory that is about to be another search's."""
+        process, said = self._running.pop(directory, (None, None))
+        if process is not None and said is not None:
+            process.kill()
+            process.wait()
+            said.close()
+
+    def wait(self, seconds: float = SECONDS) -> None:
+        """Waits until all is drawn, and says where it is or why it is not.
+
+        Args:
+            seconds: After so long, what is not drawn yet is given up.
+        """
+        until = time.monotonic() + seconds
+        for directory, (process, said) in list(self._running.items()):
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                process.wait(max(0.0, until - time.monotonic()))
+            code = process.poll()
+            if code == 0:
+                log.info("the report is %s", directory / "report.html")
+            else:
+                why = "it took too long" if code is None else _last_line(said) or f"it ended with {code}"
+                log.warning("not all of the report in %s was drawn: %s; its tables are whole", directory, why)
+            self.drop(directory)
+
+
+def _last_line(said: IO[bytes]) -> str:
+    said.seek(0)
+    return said.read().decode(errors="replace").strip().rpartition("\n")[2]
+
+
+def main(directory: Path) -> int:
+    """Draws one report; returns the exit code."""
+    from cluster import report
+    from cluster.errors import ClusterError
+
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+    # Scikit-learn loads it where it is installed, which takes as long as all the rest, and goes without.
+    sys.modules["pandas"] = None  # type: ignore[assignment]
+    with contextlib.suppress(OSError):
+        os.nice(NICENESS)
+    try:
+        report.draw(directory)
+    except ClusterError as error:
+        print(error, file=sys.stderr)
+        return error.exit_code
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(Path(sys.argv[1])))
