@@ -25,6 +25,7 @@ from cluster.asides import Asides
 from cluster.chief import Chief
 from cluster.commands.dashboard import DASHBOARD, Address, TokenFile
 from cluster.commands.dashboard import dashboard as dashboard_command
+from cluster.commands.export import export
 from cluster.commands.shared import AsJson, LogJson, Verbose, configure_logging, console
 from cluster.commands.status import status
 from cluster.coreshare import CoreShare
@@ -264,11 +265,12 @@ def run(
             raise typer.Exit(code)
     from cluster.roles import LocalRole
 
-    with _terminal(log_json) as terminal, streams.led(terminal) as led, _page(*page_options) as paged:
-        hide = terminal is not None and not verbose
+    # What libraries print past Python would be drawn over: who wants to see it has no search drawn.
+    without = log_json or verbose
+    with _terminal(without) as terminal, streams.led(terminal) as led, _page(*page_options) as paged:
 
         def output(project: Path) -> streams.Led:
-            return streams.Led(led, project, "local", hide=hide)
+            return streams.Led(led, project, "local", hide=terminal is not None)
 
         lookers = [*_lookers(terminal), *paged.lookers]
         local = LocalRole(program.identity, policy, fresh=fresh, lookers=lookers, output=output)
@@ -438,6 +440,7 @@ def doctor(
 
 
 app.command()(status)
+app.command()(export)
 app.command("dashboard")(dashboard_command)
 
 
@@ -496,12 +499,12 @@ def trainer(
 
 
 @app.command(context_settings=PROGRAM_CONTEXT, hidden=True)
-def ray_head(words: Words = None) -> None:
+def ray_head(words: Words = None, log_json: LogJson = False) -> None:
     """Of compose.yaml: start the head of a Ray cluster, and run the program on it."""
     from cluster.ray_backend import node
 
+    configure_logging(log_json)
     Program.parse(words or [])  # what makes no sense is said before Ray starts
-    configure_logging()
     node.lead(words or [])
 
 
@@ -511,11 +514,12 @@ def ray_worker(
     ray_cpus: Annotated[
         int, typer.Option("--cpus", envvar="CLUSTER_RAY_CPUS", min=1, help="How many cores to offer.")
     ] = 1,
+    log_json: LogJson = False,
 ) -> None:
     """Of compose.yaml: offer cores to a Ray cluster, for as long as its head is there."""
     from cluster.ray_backend import node
 
-    configure_logging()
+    configure_logging(log_json)
     raise typer.Exit(node.follow(head, ray_cpus))
 
 

@@ -95,6 +95,8 @@ class View:
         best = record.best
         attempts = [(x.ended or 0.0, trial, x) for trial in record.trials.values() for x in trial.attempts]
         bad = [x for x in attempts if x[2].outcome in ("lost", "failed", "again")]
+        if record.state == "stopped":  # in order, and nobody is to blame for what ran then
+            bad = [x for x in bad if x[2].reason != record.why]
         last = max(bad, key=lambda x: x[0], default=None)
         running = [x for x in record.ordered if x.status == "running" and x.last is not None]
         return cls(

@@ -53,6 +53,7 @@ class OwnerRole(abc.ABC):
     """
 
     is_chief = True
+    verbose = False  # whether KerasTuner prints what it prints by itself
     tuner_id = seams.TUNER_ID
     owns_files = True
 
@@ -131,7 +132,9 @@ class OwnerRole(abc.ABC):
         resumed = len(tuner.oracle.trials)
         # A chief's workers may still be running what it granted; what a local run was doing, nobody is.
         after_crash = self._interrupted.get(place) == role and role == "chief" and place not in self._begun
-        search = Search(seams.OwnedOracle(tuner.oracle), place, self._policy, after_crash=after_crash)
+        search = Search(
+            seams.OwnedOracle(tuner.oracle, verbose=self.verbose), place, self._policy, after_crash=after_crash
+        )
         search.begin(
             role=role, program=asdict(self._identity), oracle=type(tuner.oracle).__name__, tuner=self._made.get(place)
         )
@@ -288,6 +291,7 @@ class WorkerRole:
     """
 
     is_chief = False
+    verbose = False
     owns_files = False
 
     def __init__(
@@ -441,6 +445,7 @@ def run(program: Program, role: OwnerRole | WorkerRole, *, verbose: bool = False
         KeyboardInterrupt: it was interrupted.
     """
     code = 0
+    role.verbose = verbose
     cluster._role = role
     try:
         with seams.installed(role, verbose=verbose):

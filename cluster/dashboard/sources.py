@@ -5,6 +5,7 @@ Owns finding them and reading them, one call at a time; what has not changed is 
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import threading
 import time
@@ -115,7 +116,7 @@ class Directory:
     def poll(self) -> dict[str, Reading]:
         """The searches as they stand."""
         now = self._clock()
-        if self._scanned is None or now - self._scanned >= SCAN_SECONDS:
+        if not self._known or self._scanned is None or now - self._scanned >= SCAN_SECONDS:
             self._scanned = now
             if not self._root.is_dir():
                 raise Away(f"{self._root} is not there")
@@ -144,10 +145,9 @@ def id_of(directory: Path) -> str:
 def _read(watched: dict[str, Watched]) -> dict[str, Reading]:
     found = {}
     for name, one in watched.items():
-        try:
-            found[name] = one.look()
-        except UsageError:  # it was removed, or is just being begun anew
-            continue
+        with contextlib.suppress(UsageError):  # it is just being begun anew
+            if one.directory.is_dir():
+                found[name] = one.look()
     return found
 
 

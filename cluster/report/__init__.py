@@ -1,13 +1,15 @@
 """What a search has found, for people: tables, pictures, and a page that opens without a network.
 
     tables      trials.csv, trials.json, report.md
-    page        report.html; compared: several searches on a page, as a picture and as Markdown
+    page        report.html
+    comparison  several searches side by side: a page, a picture, Markdown
     pictures    plots/*.png, by Matplotlib; canvas: what they have in common
     figures     the figures for plotly.js, of the page here and of the live one; curves, compare: more of them
     importance  how much each hyperparameter matters
     layout      what the figures have in common: colours, escaped text, panels
     series      what is shown, before anything is drawn; axes: where a hyperparameter's values stand
     facts       a search in a few lines
+    extras      which of the packages that draw are here
     background  draws in a process of its own, which nothing waits for before the end
 
 All of them take a `Record`. Plotly and Matplotlib are the extra `ui`'s, and are loaded only to draw.
@@ -15,12 +17,11 @@ All of them take a `Record`. Plotly and Matplotlib are the extra `ui`'s, and are
 
 from __future__ import annotations
 
-import importlib.util
 from pathlib import Path
 
 from cluster import follow
-from cluster.errors import MissingDependency
 from cluster.report import tables
+from cluster.report.extras import complain, without
 from cluster.report.facts import headline
 
 
@@ -67,19 +68,3 @@ def draw(directory: Path, output: Path | None = None) -> None:
 
         tables.write_markdown(record, place, pictures.draw(record, place))
     complain(missing)
-
-
-def without(*needed: tuple[str, str]) -> dict[str, str]:
-    """Which of these packages are not here, each with what it draws; none of them is imported."""
-    return {package: what for package, what in needed if importlib.util.find_spec(package) is None}
-
-
-def complain(missing: dict[str, str]) -> None:
-    """Says what could not be drawn.
-
-    Raises:
-        MissingDependency: something could not.
-    """
-    if missing:
-        text = ", ".join(f"{what} needs {package}" for package, what in missing.items())
-        raise MissingDependency(f"{text}, which is not here: pip install 'keras-tuning-cluster[ui]'")

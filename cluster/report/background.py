@@ -97,8 +97,6 @@ def main(directory: Path) -> int:
     from cluster.errors import ClusterError
 
     signal.signal(signal.SIGINT, signal.SIG_DFL)
-    # Scikit-learn loads it where it is installed, which takes as long as all the rest, and goes without.
-    sys.modules["pandas"] = None  # type: ignore[assignment]
     with contextlib.suppress(OSError):
         os.nice(NICENESS)
     try:

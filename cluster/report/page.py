@@ -42,14 +42,17 @@ def write(record: Record, path: Path) -> None:
     write_atomically(path, page(record.name, headline(record) + ".", body, figures, {"trials": trials}))
 
 
-def write_comparison(title: str, line: str, figure: Facts | None, rows: Facts, path: Path) -> None:
+def write_comparison(
+    title: str, line: str, figure: Facts | None, columns: Sequence[str], rows: Sequence[Sequence[Any]], path: Path
+) -> None:
     """Writes the page of several searches.
 
     Args:
         title: What stands above.
         line: What is compared, in a line.
         figure: The best so far of each; None where none has a score.
-        rows: The searches, as `table` makes it.
+        columns: What is said of each search.
+        rows: The searches.
         path: Where to.
 
     Raises:
@@ -58,7 +61,7 @@ def write_comparison(title: str, line: str, figure: Facts | None, rows: Facts, p
     """
     figures = {} if figure is None else {"compare": figure}
     body = [_plot(name, "The best so far") for name in figures] + [_table("searches", "Searches")]
-    write_atomically(path, page(title, line, body, figures, {"searches": rows}))
+    write_atomically(path, page(title, line + ".", body, figures, {"searches": table(columns, rows)}))
 
 
 def table(columns: Sequence[str], rows: Sequence[Sequence[Any]]) -> Facts:

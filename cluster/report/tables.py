@@ -87,15 +87,14 @@ def _csv(found: list[dict[str, Any]]) -> str:
 
 
 def _markdown(record: Record, found: list[dict[str, Any]], pictures: Sequence[str]) -> str:
-    lines = [f"# {_inline(record.name)}", "", _inline(headline(record)) + ".", ""]
-    lines += [f"- {name}: {_inline(value)}" for name, value in facts(record)]
+    lines = [f"# {inline(record.name)}", "", inline(headline(record)) + ".", ""]
+    lines += [f"- {name}: {inline(value)}" for name, value in facts(record)]
     for name in pictures:
         lines += ["", f"![{TITLES[name]}](plots/{name}.png)"]
     names = columns(found)
     if names:
-        lines += ["", "## Trials", "", _row(_cell(name.removeprefix("hp:")) for name in names)]
-        lines.append(_row("---" for _ in names))
-        lines += [_row(_cell(row.get(name)) for name in names) for row in found[:ROWS]]
+        shown = [[row.get(name) for name in names] for row in found[:ROWS]]
+        lines += ["", "## Trials", "", *markdown([x.removeprefix("hp:") for x in names], shown)]
     if len(found) > ROWS:
         lines += ["", f"{len(found) - ROWS} more are in `trials.csv`."]
     for row in found:
@@ -106,17 +105,19 @@ def _markdown(record: Record, found: list[dict[str, Any]], pictures: Sequence[st
     return "\n".join(lines) + "\n"
 
 
-def _row(cells: Any) -> str:
-    return "| " + " | ".join(cells) + " |"
+def markdown(names: Sequence[str], cells: Sequence[Sequence[Any]]) -> list[str]:
+    """The lines of a table."""
+    lines = [[_cell(name) for name in names], ["---"] * len(names), *([_cell(x) for x in row] for row in cells)]
+    return ["| " + " | ".join(line) + " |" for line in lines]
 
 
 def _cell(value: Any) -> str:
     if value is None:
         return ""
-    return _inline(f"{value:.5g}" if isinstance(value, float) else str(value)).replace("|", "\\|")
+    return inline(f"{value:.5g}" if isinstance(value, float) else str(value)).replace("|", "\\|")
 
 
-def _inline(text: str) -> str:
+def inline(text: str) -> str:
     """Foreign text on one line, in which no tag begins."""
     return " ".join(text.split()).replace("&", "&amp;").replace("<", "&lt;")
 

@@ -13,8 +13,6 @@ KERAS_TUNER = ("1.4.8", "1.5")
 # What is used, and the parameters each must have.
 EXPECTED = {
     "utils.save_json": ["path", "obj"],
-    "utils.try_clear": [],
-    "engine.oracle.Display.on_trial_begin": ["self", "trial"],
     "engine.oracle.Display.on_trial_end": ["self", "trial"],
     "engine.oracle.Oracle._retry": ["self", "trial"],
     "engine.base_tuner.BaseTuner.__init__": [

@@ -74,11 +74,11 @@ def _install(role: Role, undo: contextlib.ExitStack, verbose: bool) -> None:
         undo.callback(delattr, owner, name)
         setattr(owner, name, new)
 
+    replace(oracle.Display, "on_trial_end", quiet.end_of_what_began(oracle.Display.on_trial_end))
     if not verbose:
         # A name of the module's own goes before the builtin one.
         add(oracle, "print", quiet.nothing)
         add(base_tuner, "print", quiet.all_but_reloading(builtins.print))
-        replace(utils, "try_clear", quiet.nothing)
     # The search shows a failed trial's traceback, once, wherever the trial ran.
     replace(config, "DEBUG", False)
     replace(utils, "save_json", _save_json(utils.save_json))

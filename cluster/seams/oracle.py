@@ -24,14 +24,15 @@ class OwnedOracle:
 
     Args:
         oracle: The `keras_tuner.Oracle` of a tuner.
+        verbose: Whether it prints its tables of trials, where the program lets it.
     """
 
-    def __init__(self, oracle: Any) -> None:
+    def __init__(self, oracle: Any, *, verbose: bool = False) -> None:
         self.oracle = oracle
         self.max_consecutive_failures: int = oracle.max_consecutive_failed_trials
         oracle.max_consecutive_failed_trials = sys.maxsize  # applied by the search, which ends in order
         self._verbose = oracle.verbose
-        oracle.verbose = 0
+        oracle.verbose = oracle.verbose if verbose else 0
         oracle.save = lambda: None
 
     def expected_trials(self) -> int | None:

@@ -180,7 +180,8 @@ def test_hyperparameters_that_a_trial_has_found_are_added(tmp_path: Path) -> Non
     record = Record(str(tmp_path), "p", objective="loss")
     record.apply({"event": "grant", "time": 1.0, "trial": "0", "attempt": 1, "worker": "w", "values": {"a": 1}})
     board = TensorBoard(tmp_path)
-    for version, values in enumerate(({"a": 1}, {"a": 1, "b": "x"}), 1):
+    found: list[dict[str, Any]] = [{"a": 1}, {"a": 1, "b": "x"}]
+    for version, values in enumerate(found, 1):
         record.trials["0"].values = values
         record.version = record.trials["0"].version = version
         board(record)
