@@ -8,16 +8,18 @@ The map of the package, from the outside in; imports go only downwards:
     worker       the supervisor of a trainer; trainer_process: the trainer as it sees it
     doctor       what this host has for a search, and what it lacks
     commands     the commands that look at a search
+    dashboard    the live page: server and static files
     status       a search in a table
     roles        what tuner.search() does in each role
     observer     follows a search in the process that owns it, for those who show it
     follow       reads a search's files into a record, while they grow
     record       what is known of a search: trials, attempts, epochs, workers
     rpc          the chief on the wire
+    watched      searches that are looked at from outside; changes: what has changed in a record, for a wire
     chief        who is here, and the program's searches one after another
     trainer      what stands in for tuner.oracle during a search
     search       one search: an oracle and its leases behind one lock
-    report       trials to tables
+    report       a search as tables, pictures and a page; several side by side
     placement    where a trainer runs: a slot on a GPU, or the processor
     coreshare    a trainer's share of its host's cores, dealt again when workers come and go
     seams        KerasTuner's private names, and only here
@@ -34,17 +36,22 @@ The map of the package, from the outside in; imports go only downwards:
     state        what is on disk
     errors       every error, and its exit code
 
-A program needs none of this. `is_chief` is for the code that one process alone should run.
+A program needs none of this. `is_chief` is for the code that one process alone should run, `load` for notebooks.
 """
 
 from __future__ import annotations
 
 import os
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from cluster.errors import ClusterError
 
-__all__ = ["ClusterError", "is_chief"]
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from cluster.notebook import Search
+
+__all__ = ["ClusterError", "is_chief", "load"]
 
 _role: Any = None  # set by roles.run for as long as the program runs
 
@@ -63,3 +70,21 @@ def is_chief() -> bool:
     if _role is not None:
         return bool(_role.is_chief)
     return "KERASTUNER_ORACLE_IP" not in os.environ or "chief" in os.environ.get("KERASTUNER_TUNER_ID", "")
+
+
+def load(directory: str | Path) -> Search:
+    """Reads a search from its files, in a notebook, while it runs or afterwards.
+
+        search = cluster.load("results/digits")
+        search.trials.plot.scatter("hp:rate", "score", logx=True)
+        search.figures["history"]
+
+    Args:
+        directory: The project directory.
+
+    Raises:
+        UsageError: it is none, or cannot be read; where projects are in it, the text names them.
+    """
+    from cluster.notebook import Search
+
+    return Search(directory)

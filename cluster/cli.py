@@ -26,6 +26,7 @@ from cluster.chief import Chief
 from cluster.commands.dashboard import DASHBOARD, Address, TokenFile
 from cluster.commands.dashboard import dashboard as dashboard_command
 from cluster.commands.export import export
+from cluster.commands.report import report
 from cluster.commands.shared import AsJson, LogJson, Verbose, configure_logging, console
 from cluster.commands.status import status
 from cluster.coreshare import CoreShare
@@ -442,6 +443,7 @@ def doctor(
 app.command()(status)
 app.command()(export)
 app.command("dashboard")(dashboard_command)
+app.command()(report)
 
 
 @app.command(context_settings=PROGRAM_CONTEXT, hidden=True)

@@ -8,6 +8,7 @@ from __future__ import annotations
 import contextlib
 import ipaddress
 import logging
+import os
 import socket
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -209,9 +210,10 @@ def _bound(access: Access) -> socket.socket:
             backlog=128,
         )
     except OSError as error:
+        why = os.strerror(error.errno) if error.errno and error.errno > 0 else error.strerror or error
         raise CannotListen(
-            f"the page cannot be served at {access.host}:{access.port}: {error.strerror or error}. Choose another "
-            "address with --dashboard-address HOST:PORT"
+            f"the page cannot be served at {access.host}:{access.port}: {why}. Choose another address with "
+            "--dashboard-address HOST:PORT"
         ) from error
 
 

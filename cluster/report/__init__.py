@@ -20,9 +20,10 @@ from __future__ import annotations
 from pathlib import Path
 
 from cluster import follow
-from cluster.report import tables
 from cluster.report.extras import complain, without
 from cluster.report.facts import headline
+from cluster.report.tables import write as write_tables
+from cluster.report.tables import write_markdown
 
 
 def write(directory: Path, output: Path | None = None) -> str:
@@ -40,7 +41,7 @@ def write(directory: Path, output: Path | None = None) -> str:
         CannotSave: the files cannot be written.
     """
     record = follow.read(directory)
-    tables.write(record, output or directory)
+    write_tables(record, output or directory)
     return headline(record)
 
 
@@ -60,11 +61,11 @@ def draw(directory: Path, output: Path | None = None) -> None:
     place = output or directory
     missing = without(("plotly", "report.html"), ("matplotlib", "plots/*.png"))
     if "plotly" not in missing:
-        from cluster.report import page
+        from cluster.report.page import write as write_page
 
-        page.write(record, place / "report.html")
+        write_page(record, place / "report.html")
     if "matplotlib" not in missing:
-        from cluster.report import pictures
+        from cluster.report.pictures import draw as draw_pictures
 
-        tables.write_markdown(record, place, pictures.draw(record, place))
+        write_markdown(record, place, draw_pictures(record, place))
     complain(missing)

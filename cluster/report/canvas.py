@@ -97,10 +97,10 @@ def words(text: object, most: int = 40) -> str:
     return clipped(str(text), most).replace("$", r"\$")
 
 
-def objective(record: Record, bounds: Bounds) -> str:
+def objective(record: Record, bounds: Bounds, most: int = 40) -> str:
     """The objective's name, and how many values are worse than shown."""
     beyond = f"\n({bounds.beyond} worse than shown)" if bounds.beyond else ""
-    return words(record.metric or "score") + beyond
+    return words(record.metric or "score", most) + beyond
 
 
 def thinned(ticks: list[tuple[float, str]], most: int) -> list[tuple[float, str]]:

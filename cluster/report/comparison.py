@@ -29,7 +29,7 @@ COLUMNS = (
     "lost attempts",
     "workers",
     "time",
-    "of attempts",
+    "together",
 )
 
 

@@ -13,7 +13,7 @@ from typing import Any
 from cluster.record import Facts, Record, Trial
 from cluster.report import importance as importances
 from cluster.report import series
-from cluster.report.axes import ABSENT, Axis, axes, linear_ticks, rounded, short
+from cluster.report.axes import ABSENT, Axis, axes, clipped, linear_ticks, rounded, short
 from cluster.report.curves import curves
 from cluster.report.layout import (
     BLUE,
@@ -33,6 +33,7 @@ from cluster.report.layout import (
 
 PANELS = 24  # how many hyperparameters are drawn at most
 MARKS = 30_000  # how many points the panels of `slices` have together at most
+LABEL = 16  # letters of a name above its axis
 TALLEST = 6_000  # of a figure, in pixels
 HATCH = {"fillmode": "overlay", "fgcolor": "#ffffff", "fgopacity": 0.8, "solidity": 0.25, "size": 7}
 
@@ -134,10 +135,11 @@ def parallel(record: Record) -> Facts | None:
         ticks = axis.ticks()
         dimensions.append(
             {
-                "label": safe(axis.name, 18),
+                "label": safe(axis.name, LABEL),
                 "values": rounded(axis.stand(x) for x in trials),
                 "tickvals": rounded(x for x, _ in ticks),
-                "ticktext": [safe(x, 14) for _, x in ticks],
+                # Of all its texts, plotly shows these alone as they are.
+                "ticktext": [clipped(x, 14) for _, x in ticks],
                 "range": rounded(axis.bounds),
             }
         )
@@ -145,7 +147,7 @@ def parallel(record: Record) -> Facts | None:
     ticks = linear_ticks(bounds.low, bounds.high)
     dimensions.append(
         {
-            "label": safe(record.metric or "score", 18),
+            "label": safe(record.metric or "score", LABEL),
             "values": rounded(inside),
             "tickvals": rounded(x for x, _ in ticks),
             "ticktext": [x for _, x in ticks],
@@ -159,8 +161,9 @@ def parallel(record: Record) -> Facts | None:
         "cmin": min(inside),
         "cmax": max(inside) if max(inside) > min(inside) else min(inside) + 1,
     }
+    crowded = sum(min(LABEL, len(x.name)) + 2 for x in shown) > 90
     margin = {"l": 80, "r": 64, "t": 64, "b": 28}
-    data = [{"type": "parcoords", "line": line, "dimensions": dimensions, "labelangle": -12 if len(shown) > 7 else 0}]
+    data = [{"type": "parcoords", "line": line, "dimensions": dimensions, "labelangle": -12 if crowded else 0}]
     return {"data": data, "layout": {"margin": margin, "height": 440}}
 
 
@@ -213,7 +216,7 @@ def slices(record: Record) -> Facts | None:
         key = "" if n == 0 else str(n + 1)
         first = n % 3 == 0
         layout[f"xaxis{key}"] = parameter_axis(axis, domain=wide, anchor=f"y{key}")
-        layout[f"yaxis{key}"] = value_axis(record, bounds, domain=high, anchor=f"x{key}", showticklabels=first)
+        layout[f"yaxis{key}"] = value_axis(record, bounds, 20, domain=high, anchor=f"x{key}", showticklabels=first)
         if n:
             layout[f"yaxis{key}"]["matches"] = "y"
         if not first:

@@ -37,9 +37,9 @@ def safe(text: object, most: int = 60) -> str:
     return shown.replace("%{", "&#37;{").replace("$", "&#36;")
 
 
-def objective(record: Record) -> str:
+def objective(record: Record, most: int = 40) -> str:
     """The objective's name, as plotly shows it."""
-    return safe(record.metric or "score", 40)
+    return safe(record.metric or "score", most)
 
 
 def base(**more: Any) -> Facts:
@@ -52,10 +52,10 @@ def title_of(text: str) -> Facts:
     return {"title": {"text": text, "standoff": 10}, "zeroline": False}
 
 
-def value_axis(record: Record, bounds: Bounds, **more: Any) -> Facts:
+def value_axis(record: Record, bounds: Bounds, most: int = 40, **more: Any) -> Facts:
     """The objective's axis; it says how many values are beyond it, which a double click shows."""
     beyond = f"<br>({bounds.beyond} worse than shown)" if bounds.beyond else ""
-    return {**title_of(objective(record) + beyond), "range": rounded([bounds.low, bounds.high]), **more}
+    return {**title_of(objective(record, most) + beyond), "range": rounded([bounds.low, bounds.high]), **more}
 
 
 def parameter_axis(axis: Axis, **more: Any) -> Facts:

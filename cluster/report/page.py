@@ -126,7 +126,8 @@ def _facts(found: Sequence[tuple[str, str]]) -> str:
 
 
 def _plot(name: str, title: str) -> str:
-    return f'<h2>{html.escape(title)}</h2>\n<div class="plot" data-figure="{html.escape(name)}"></div>'
+    place = f'<div class="figure"><div class="plot" data-figure="{html.escape(name)}"></div></div>'
+    return f"<h2>{html.escape(title)}</h2>\n{place}"
 
 
 def _table(name: str, title: str) -> str:

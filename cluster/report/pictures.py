@@ -221,7 +221,7 @@ def slices(record: Record) -> Figure | None:
         if n % columns:
             ax.tick_params(labelleft=False)
         else:
-            ax.set_ylabel(objective(record, bounds))
+            ax.set_ylabel(objective(record, bounds, 22))
     return figure
 
 
@@ -349,4 +349,4 @@ def _pole(ax: Axes, at: float, name: str, ticks: list[tuple[float, str]], *, rig
         ax.plot([at - 0.012, at + 0.012], [height, height], color="#555555", linewidth=1, zorder=3)
         x, side = (at + 0.025, "left") if right else (at - 0.025, "right")
         ax.text(x, height, words(text, 14), ha=side, va="center", fontsize=8, color=INK, zorder=4, path_effects=halo)
-    ax.text(at, 1.05, words(name, 18), ha="center", va="bottom", fontsize=9.5, color=INK, fontweight="bold")
+    ax.text(at, 1.05, words(name, 15), ha="center", va="bottom", fontsize=9.5, color=INK, fontweight="bold")

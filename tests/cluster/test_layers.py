@@ -13,7 +13,7 @@ ROOT = Path(__file__).parents[2]
 # From the outside in. A module may import what stands after it.
 ORDER = [
     ["cli"],
-    ["commands.dashboard", "commands.export", "commands.status", "commands"],
+    ["commands.dashboard", "commands.export", "commands.report", "commands.status", "commands"],
     ["commands.shared"],
     ["dashboard.serve", "dashboard.remote", "dashboard"],
     ["dashboard.app"],
@@ -35,10 +35,11 @@ ORDER = [
     ["rpc.timing"],
     ["rpc.stock", "rpc.codec", "rpc.status", "rpc"],
     ["watched"],
+    ["report.background", "report.comparison"],
     ["report"],
     ["report.page", "report.pictures"],
     ["report.tables", "report.figures"],
-    ["report.curves", "report.compare", "report.importance", "report.facts"],
+    ["report.curves", "report.compare", "report.importance", "report.facts", "report.canvas", "report.extras"],
     ["report.layout"],
     ["report.series"],
     ["report.axes"],

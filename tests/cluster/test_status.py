@@ -154,7 +154,7 @@ def test_the_report_names_the_device_of_the_attempt_that_ended(tmp_path: Path, c
         finish(search, take_on(search, "cpu", "b"), 1.0)
         finish(search, take_on(search, GPU_0, "c"), 2.0)
         project = tmp_path / PROJECT
-        report.write(search._owned.oracle, project)
+        report.write(project)
     rows = json.loads((project / "trials.json").read_text())
     assert [(row["worker"], row["device"]) for row in rows] == [("b", "cpu"), ("c", GPU_0)]
     header, *_ = csv.reader((project / "trials.csv").read_text().splitlines())
@@ -166,7 +166,7 @@ def test_the_report_names_the_device_of_the_attempt_that_ended(tmp_path: Path, c
 def test_the_report_has_no_device_where_none_is_known(tmp_path: Path, clock: Clock) -> None:
     with open_search(tmp_path, clock) as search:
         finish(search, take(search), 1.0)
-        report.write(search._owned.oracle, tmp_path / PROJECT)
+        report.write(tmp_path / PROJECT)
     [row] = json.loads((tmp_path / PROJECT / "trials.json").read_text())
     assert "device" not in row
 

@@ -117,13 +117,13 @@ def visit(browser: Browser) -> Iterator[Callable[..., Seen]]:
     contexts: list[BrowserContext] = []
     opened: list[Seen] = []
 
-    def visit(url: str, width: int = 1280, dark: bool = False) -> Seen:
+    def visit(url: str, width: int = 1280, dark: bool = False, away: bool = False) -> Seen:
         context = browser.new_context(
             viewport={"width": width, "height": 800}, color_scheme="dark" if dark else "light"
         )
         context.set_default_timeout(PATIENCE)
         contexts.append(context)
-        seen = Seen(context.new_page())
+        seen = Seen(context.new_page(), away=away)
         opened.append(seen)
         seen.page.goto(url)
         return seen
@@ -395,8 +395,7 @@ def test_a_search_begun_anew_takes_the_place_of_the_old(
 
 def test_the_login(serve: Callable[..., Serving], visit: Callable[..., Seen], tmp_path: Path) -> None:
     serving = serve(write(tmp_path / "project"), token="secret")
-    seen = visit(serving.url)
-    seen.away = True  # the console calls 401 an error
+    seen = visit(serving.url, away=True)  # the console calls 401 an error
     page = seen.page
     page.get_by_label("token").fill("wrong")
     page.keyboard.press("Enter")

