@@ -182,6 +182,14 @@ RaySearch = Annotated[
 Page = Annotated[
     bool, typer.Option("--dashboard", envvar="CLUSTER_DASHBOARD", help="Serve a live page beside the search.")
 ]
+BoardFiles = Annotated[
+    bool,
+    typer.Option(
+        "--tensorboard/--no-tensorboard",
+        envvar="CLUSTER_TENSORBOARD",
+        help="Write TensorBoard's files, into the project directory.",
+    ),
+]
 LeashEnd = Annotated[int | None, typer.Option("--leash", hidden=True)]
 Word = Annotated[str, typer.Option("--asides", hidden=True)]
 
@@ -224,6 +232,7 @@ def run(
     ray_search: RaySearch = "",
     verbose: Verbose = False,
     log_json: LogJson = False,
+    tensorboard: BoardFiles = True,
     page: Page = False,
     dashboard_address: Address = DASHBOARD,
     token_file: TokenFile = None,
@@ -242,7 +251,8 @@ def run(
             wanted = WantedOfRay(
                 ray_address, workers, cpus_per_trial, gpus_per_trial, ray_storage, ray_scheduler, ray_search, shown
             )
-            role = RayRole(program.identity, policy, wanted, fresh=fresh, lookers=[*_lookers(terminal), *paged.lookers])
+            lookers = [*_lookers(terminal), *paged.lookers, *_files(tensorboard)]
+            role = RayRole(program.identity, policy, wanted, fresh=fresh, lookers=lookers)
             _run_here(program, role, verbose)
     if ray_scheduler or ray_search:
         raise UsageError("--ray-scheduler and --ray-search are Ray Tune's: they go with --ray")
@@ -258,7 +268,7 @@ def run(
         with _terminal(log_json) as terminal, streams.led(terminal), _interruptible():
             chief_options = {x: y for x, y in asdict(policy).items() if x in context.params}
             options = _flags(chief_options) + (["--fresh"] if fresh else []) + both
-            options += _page_words(*page_options)
+            options += _page_words(*page_options) + ([] if tensorboard else ["--no-tensorboard"])
             worker_options += (["--allow-cpu"] if allow_cpu else []) + both
             worker_options += ["--hide-trials"] if terminal is not None and not verbose else []
             looker = None if terminal is None else terminal.looker
@@ -273,7 +283,7 @@ def run(
         def output(project: Path) -> streams.Led:
             return streams.Led(led, project, "local", hide=terminal is not None)
 
-        lookers = [*_lookers(terminal), *paged.lookers]
+        lookers = [*_lookers(terminal), *paged.lookers, *_files(tensorboard)]
         local = LocalRole(program.identity, policy, fresh=fresh, lookers=lookers, output=output)
         _run_here(program, local, verbose)
 
@@ -321,6 +331,7 @@ def chief(
     expected: Annotated[int, typer.Option("--expected", hidden=True)] = 0,
     verbose: Verbose = False,
     log_json: LogJson = False,
+    tensorboard: BoardFiles = True,
     page: Page = False,
     dashboard_address: Address = DASHBOARD,
     token_file: TokenFile = None,
@@ -349,7 +360,8 @@ def chief(
     ):
         server = serve(here, policy, listen, paged.answered)
         log.info("the chief listens on %s", listen)
-        lookers = [*([_telling(Asides(word))] if word else _lookers(terminal)), *paged.lookers]
+        shown = [_telling(Asides(word))] if word else _lookers(terminal)
+        lookers = [*shown, *paged.lookers, *_files(tensorboard)]
         role = ChiefRole(here, policy, fresh=fresh, lookers=lookers, alone_seconds=alone_seconds)
         try:
             code = run_under(program, role, verbose=verbose)
@@ -516,13 +528,16 @@ def ray_worker(
     ray_cpus: Annotated[
         int, typer.Option("--cpus", envvar="CLUSTER_RAY_CPUS", min=1, help="How many cores to offer.")
     ] = 1,
+    device: DeviceKind = "auto",
+    slot_dir: SlotDir = SLOT_DIRECTORY,
     log_json: LogJson = False,
 ) -> None:
-    """Of compose.yaml: offer cores to a Ray cluster, for as long as its head is there."""
+    """Of compose.yaml: offer cores and a GPU to a Ray cluster, for as long as its head is there."""
     from cluster.ray_backend import node
 
     configure_logging(log_json)
-    raise typer.Exit(node.follow(head, ray_cpus))
+    devices = placement.find(_wanted(device, 1, False, slot_dir), os.environ)
+    raise typer.Exit(node.follow(head, ray_cpus, devices))
 
 
 @contextlib.contextmanager
@@ -541,6 +556,13 @@ def _terminal(without: bool) -> Iterator[Terminal | None]:
 def _lookers(terminal: Terminal | None) -> Lookers:
     """Who is told how a search goes."""
     return [] if terminal is None else [terminal.looker]
+
+
+def _files(tensorboard: bool) -> Lookers:
+    """Who writes files of a search for other programs, as it goes."""
+    from cluster.tensorboard import TensorBoard
+
+    return [TensorBoard] if tensorboard else []
 
 
 @contextlib.contextmanager

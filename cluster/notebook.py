@@ -16,7 +16,6 @@ from cluster.errors import MissingDependency
 from cluster.follow import Follower
 from cluster.record import Facts, Record
 from cluster.report import tables
-from cluster.report.axes import short
 from cluster.report.facts import facts, headline
 from cluster.report.figures import FIGURES
 
@@ -26,6 +25,7 @@ if TYPE_CHECKING:
     from rich.console import RenderableType
 
 ROWS = 10  # trials that are shown of a search
+HEIGHT = 420  # of a figure that has none of its own, in pixels
 TOO_LITTLE = "too little to show yet"
 
 
@@ -170,7 +170,7 @@ def _figure(title: str, found: Facts | None) -> Figure:
     margin = layout.get("margin", {})
     # The title is above what the figure itself has there.
     above = {"title": {"text": title}, "margin": {**margin, "t": margin.get("t", 20) + 50}}
-    figure: Figure = objects.Figure(data=found["data"], layout={**layout, **above})
+    figure: Figure = objects.Figure(data=found["data"], layout={"height": HEIGHT, **layout, **above})
     return figure
 
 
@@ -186,7 +186,7 @@ def _import(name: str) -> Any:
 
 
 def _cell(value: Any, kind: str = "td") -> str:
-    shown = "" if value is None else short(value, 80) if isinstance(value, float) else str(value)
+    shown = "" if value is None else f"{value:.5g}" if isinstance(value, float) else str(value)
     return f'<{kind} style="text-align: left">{_text(shown)}</{kind}>'
 
 

@@ -277,8 +277,9 @@ class Record:
         elif kind == "closing":
             self.state, self.why = "closing", text(event.get("reason")) or ""
         elif kind in ("search_failed", "stopped"):
-            self.state = "failed" if kind == "search_failed" else "stopped"
-            self.why = text(event.get("error") or event.get("reason")) or ""
+            if self.state != "stopped":  # a chief that is stopped fails the search for those who wait for it
+                self.state = "failed" if kind == "search_failed" else "stopped"
+                self.why = text(event.get("error") or event.get("reason")) or ""
         elif kind == "search_end":
             self.state, self.why = "ended", self.why if self.state == "closing" else ""
         if kind in ("search_end", "search_failed", "stopped", "run_end"):

@@ -6,6 +6,7 @@ Owns the names and units of the JSON: times in Unix seconds, spans in seconds, n
 from __future__ import annotations
 
 import math
+from collections import defaultdict
 from dataclasses import asdict
 from typing import Any
 
@@ -39,7 +40,12 @@ def header(record: Record, now: float) -> Facts:
     """What is known of a search beside its trials."""
     best = record.best
     until = end_of(record, now)
-    workers = [_worker(record, x, until) for x in sorted(record.workers.values(), key=lambda x: _natural(x.name))]
+    attempts: dict[str, list[tuple[Trial, Attempt]]] = defaultdict(list)
+    for trial in record.trials.values():
+        for attempt in trial.attempts:
+            attempts[attempt.worker].append((trial, attempt))
+    ordered = sorted(record.workers.values(), key=lambda x: _natural(x.name))
+    workers = [_worker(x, attempts[x.name], until) for x in ordered]
     here = sum(x["seconds_here"] for x in workers)
     return {
         "name": record.name,
@@ -124,12 +130,9 @@ def _per_hour(record: Record, until: float) -> float | None:
     return 3600.0 * ended / (until - record.resumed) if ended else None
 
 
-def _worker(record: Record, worker: Worker, until: float) -> Facts:
-    own = [x for trial in record.trials.values() for x in trial.attempts if x.worker == worker.name]
+def _worker(worker: Worker, attempts: list[tuple[Trial, Attempt]], until: float) -> Facts:
+    own = [attempt for _, attempt in attempts]
     busy = sum(max(0.0, (until if x.ended is None else x.ended) - x.began) for x in own)
-    running = [
-        trial.id for trial in record.trials.values() if trial.status == "running" and trial.worker == worker.name
-    ]
     here = worker.seconds_here(until)
     if here is None:  # nothing tells: a local run's only worker is here as long as it has anything to do
         here = until - min((x.began for x in own), default=until)
@@ -140,7 +143,7 @@ def _worker(record: Record, worker: Worker, until: float) -> Facts:
         "here": worker.here,
         "trials": sum(x.outcome in ("completed", "failed") for x in own),
         "losses": sum(x.outcome == "lost" for x in own),
-        "running": running,
+        "running": [trial.id for trial, x in attempts if trial.status == "running" and x is trial.last],
         "seconds_busy": busy,
         "seconds_here": max(here, busy),
     }

@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import NoReturn
 
 from cluster.errors import ChiefUnreachable, ClusterError, MissingDependency, UsageError
+from cluster.placement import Place, Placement
 
 log = logging.getLogger(__name__)
 
@@ -58,12 +59,13 @@ def lead(words: Sequence[str]) -> NoReturn:
     os.execv(sys.executable, [sys.executable, "-P", "-m", "cluster", "run", "--ray", "auto", *words])
 
 
-def follow(head: str, cpus: int) -> int:
-    """Offers cores to the cluster until its head has gone.
+def follow(head: str, cpus: int, devices: Placement) -> int:
+    """Offers cores, and a GPU where there are any, to the cluster until its head has gone.
 
     Args:
         head: The head's HOST:PORT.
         cpus: How many cores to offer.
+        devices: The GPUs of this host, of which this worker takes a slot on one: others of the host have the others.
 
     Returns:
         The exit code: 0 when the head has gone for good, 1 when it is there and this container should start again.
@@ -75,20 +77,41 @@ def follow(head: str, cpus: int) -> int:
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))  # told to leave: what ran here runs again elsewhere
     if not _until(FIRST_SECONDS, lambda: _answers(head)):
         raise ChiefUnreachable(f"no head of a Ray cluster answers at {head}")
-    process = subprocess.Popen(
-        _start(f"--address={head}", f"--num-cpus={cpus}", "--block"), env=_environment(), stdout=subprocess.DEVNULL
-    )
-    log.info("joining the Ray cluster at %s, cores: %d", head, cpus)
-    try:
-        while process.poll() is None and _until(3 * KNOCK_SECONDS, lambda: _answers(head)):
-            time.sleep(1.0)
-    finally:
-        _end(process)
+    place = _take(devices, lambda: _until(AGAIN_SECONDS, lambda: _answers(head)))
+    if place is not None:
+        _offer(head, cpus, place)
     if _until(AGAIN_SECONDS, lambda: _answers(head)):
         log.warning("this worker is no longer part of the Ray cluster at %s", head)
         return 1
     log.info("the Ray cluster at %s has ended", head)
     return 0
+
+
+def _take(devices: Placement, wanted: Callable[[], bool]) -> Place | None:
+    """Waits for a slot on a GPU where there are any; None where this worker is no longer wanted."""
+    said = False
+    while wanted():
+        if (place := devices.take(socket.gethostname())) is not None:
+            return place
+        if not said:
+            held = ", ".join(holder for holders in devices.holders().values() for holder in holders)
+            log.info("waiting for a free GPU; held by %s", held or "somebody who has just come or gone")
+            said = True
+        time.sleep(1.0)
+    return None
+
+
+def _offer(head: str, cpus: int, place: Place) -> None:
+    """Is a host of the cluster, until its head has gone or has dismissed this worker."""
+    options = [f"--address={head}", f"--num-cpus={cpus}", f"--num-gpus={int(place.gpu is not None)}", "--block"]
+    process = subprocess.Popen(_start(*options), env=_environment() | place.environment, stdout=subprocess.DEVNULL)
+    log.info("joining the Ray cluster at %s with %d cores, on %s", head, cpus, place.name)
+    try:
+        while process.poll() is None and _until(3 * KNOCK_SECONDS, lambda: _answers(head)):
+            time.sleep(1.0)
+    finally:
+        _end(process)
+        place.release()
 
 
 def _start(*options: str) -> list[str]:

@@ -18,7 +18,6 @@ from cluster.report import series
 from cluster.report.axes import Axis, axes, linear_ticks
 from cluster.report.canvas import (
     INK,
-    WIDTH,
     canvas,
     figure_of,
     legend,
@@ -38,6 +37,8 @@ if TYPE_CHECKING:
 
 PANELS = 12  # hyperparameters that are drawn at most
 ROWS = 40  # of the timeline, at most
+LABEL = 18  # letters of a name above its axis
+LETTERS = 84  # such letters that a picture is wide
 MANY = 400  # attempts, whose bars are too thin for edges and hatches
 HATCHES = {"/": "////", "x": "xxxx", "\\": "\\\\\\\\", ".": "...."}
 
@@ -138,7 +139,7 @@ def parallel(record: Record) -> Figure | None:
     shown = _differing(record)
     if not trials or not shown:
         return None
-    figure, ax = canvas(4.6, WIDTH + max(0, len(shown) - 6) * 0.9)
+    figure, ax = canvas(4.6)
     scores = [x.score or 0.0 for x in trials]
     bounds = series.bounds(record, scores)
     scale = SCALE if record.sign < 0 else tuple((1 - at, colour) for at, colour in reversed(SCALE))
@@ -159,12 +160,15 @@ def parallel(record: Record) -> Figure | None:
     )
     ax.add_collection(drawn)
     last = len(shown)
+    # Names that would meet are aslant.
+    names = [*(x.name for x in shown), record.metric or "score"]
+    crowded = any(min(len(x), LABEL) + min(len(y), LABEL) > 2 * LETTERS / last for x, y in pairwise(names))
     for n, axis in enumerate(shown):
         low, high = axis.bounds
-        _pole(ax, n, axis.name, [((at - low) / (high - low), text) for at, text in axis.ticks()])
+        _pole(ax, n, axis.name, [((at - low) / (high - low), text) for at, text in axis.ticks()], crowded)
     ticks = linear_ticks(bounds.low, bounds.high)
     poles = [((at - bounds.low) / (bounds.high - bounds.low), text) for at, text in ticks]
-    _pole(ax, last, record.metric or "score", poles, right=True)
+    _pole(ax, last, record.metric or "score", poles, crowded, right=True)
     ax.set_xlim(-0.05, last + 0.05)
     ax.set_ylim(-0.02, 1.02)
     ax.set_axis_off()
@@ -339,7 +343,7 @@ def _smooth(heights: list[float]) -> list[tuple[float, float]]:
     return [*found, (len(heights) - 1.0, heights[-1])]
 
 
-def _pole(ax: Axes, at: float, name: str, ticks: list[tuple[float, str]], *, right: bool = False) -> None:
+def _pole(ax: Axes, at: float, name: str, ticks: list[tuple[float, str]], aslant: bool, *, right: bool = False) -> None:
     """The axis of one hyperparameter: a line, its ticks, and its name above."""
     import matplotlib.patheffects as effects
 
@@ -349,4 +353,6 @@ def _pole(ax: Axes, at: float, name: str, ticks: list[tuple[float, str]], *, rig
         ax.plot([at - 0.012, at + 0.012], [height, height], color="#555555", linewidth=1, zorder=3)
         x, side = (at + 0.025, "left") if right else (at - 0.025, "right")
         ax.text(x, height, words(text, 14), ha=side, va="center", fontsize=8, color=INK, zorder=4, path_effects=halo)
-    ax.text(at, 1.05, words(name, 15), ha="center", va="bottom", fontsize=9.5, color=INK, fontweight="bold")
+    side = "left" if aslant else "center"
+    look: dict[str, Any] = {"fontsize": 9.5, "color": INK, "fontweight": "bold", "rotation": 20 if aslant else 0}
+    ax.text(at, 1.05, words(name, LABEL), ha=side, va="bottom", rotation_mode="anchor", **look)

@@ -6,6 +6,7 @@ Owns which trials, epochs and attempts are shown and in which order. Knows no li
 from __future__ import annotations
 
 import math
+import re
 import statistics
 from collections import defaultdict
 from collections.abc import Sequence
@@ -183,7 +184,7 @@ def bars(record: Record) -> list[Bar]:
     now = max([record.last_event or began] + [x.ended for _, x in begun if x.ended is not None])
     found: list[Bar] = []
     lanes: dict[tuple[str, str], list[float]] = defaultdict(list)
-    for trial, attempt in sorted(begun, key=lambda x: (x[1].worker, x[1].began)):
+    for trial, attempt in sorted(begun, key=lambda x: (_natural(x[1].worker), x[1].began)):
         end = max(attempt.began, now if attempt.ended is None else attempt.ended)
         busy = lanes[attempt.worker, attempt.device or ""]
         # An end and the next beginning may be written in the same instant, by two clocks.
@@ -196,6 +197,11 @@ def bars(record: Record) -> list[Bar]:
             Bar(row, trial.id, attempt.number, attempt.began - began, end - attempt.began, attempt.outcome, reason)
         )
     return found
+
+
+def _natural(name: str) -> list[tuple[int, str]]:
+    """A key by which worker-2 comes before worker-10."""
+    return [(int(x), "") if x.isdecimal() else (-1, x) for x in re.split(r"(\d+)", name)]
 
 
 def unit(seconds: float) -> tuple[float, str]:

@@ -21,6 +21,7 @@ from cluster.dashboard.remote import source_of
 from cluster.dashboard.serve import Access, Serving, beside, check_installed
 from cluster.dashboard.sources import Directory
 from cluster.errors import CannotListen, MissingDependency, UsageError
+from cluster.report.layout import PALETTE
 from tests.made_up import BEGAN, MadeUp, write
 
 TOKEN = "a token with = and ; in it"
@@ -124,6 +125,10 @@ class TestRoutes:
         for path in STATIC.iterdir():
             found = re.findall(r"(?:https?:)?//[\w.-]+\.\w+", path.read_text())
             assert [x for x in found if x != "http://www.w3.org"] == [], path.name
+
+    def test_each_colour_of_the_figures_has_one_for_the_dark(self) -> None:
+        known = (STATIC / "plots.js").read_text()
+        assert [colour for colour in PALETTE if f'"{colour}": "#' not in known] == []
 
     def test_the_script_for_plots_is_the_installed_packages(self, page: httpx.Client) -> None:
         version = plotly()[0]

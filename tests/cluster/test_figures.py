@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import math
-import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -270,7 +269,7 @@ def test_foreign_text_is_escaped_everywhere(tmp_path: Path) -> None:
     for path in [*project.rglob("*.json"), *project.glob("*.jsonl")]:
         text = path.read_text()
         for word in ("optimizer", "adam", "worker-1", "val_accuracy", "gpu 0 GPU-8932f937", "killed by SIGKILL"):
-            text = re.sub(rf'"([^"]*){re.escape(word)}"', lambda found, w=word: json.dumps(found[1] + w + EVIL), text)
+            text = text.replace(f'{word}"', json.dumps(word + EVIL)[1:])
         path.write_text(text.replace("no such layer", EVIL))
     record = read(project)
     assert record.metric == "val_accuracy" + EVIL

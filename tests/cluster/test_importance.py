@@ -6,7 +6,8 @@ import random
 
 import pytest
 
-from cluster.record import Parameter, Record
+from cluster.record import Parameter, Record, Trial
+from cluster.report.axes import Axis
 from cluster.report.importance import FEWEST, importance
 
 
@@ -58,10 +59,13 @@ def test_a_diverged_trial_does_not_outweigh_the_others() -> None:
 
 
 def test_many_trials_are_thinned(monkeypatch: pytest.MonkeyPatch) -> None:
-    seen = []
-    monkeypatch.setattr(
-        "cluster.report.importance._shuffled", lambda inputs, trials, scores: seen.append(trials) or [1.0] * len(inputs)
-    )
+    seen: list[list[Trial]] = []
+
+    def shuffled(inputs: list[Axis], trials: list[Trial], scores: list[float]) -> list[float]:
+        seen.append(trials)
+        return [1.0] * len(inputs)
+
+    monkeypatch.setattr("cluster.report.importance._shuffled", shuffled)
     importance(searched(2000))
     assert [len(x) for x in seen] == [500]
     assert {int(x.id) // 1000 for x in seen[0]} == {0, 1}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import json
 import re
 from pathlib import Path
 from typing import Any
@@ -62,6 +63,20 @@ def test_why_a_search_stopped_is_said(tmp_path: Path) -> None:
     text = drawn(closing)
     assert "closing" in text
     assert "the time is up" in text
+
+
+def test_a_search_that_was_stopped_has_not_failed(tmp_path: Path) -> None:
+    seen(tmp_path, MadeUp(**RUNNING))
+    events = [
+        {"time": BEGAN + 80, "event": "lost", "trial": "0005", "reason": "the chief was stopped", "counted": False},
+        {"time": BEGAN + 80, "event": "stopped", "reason": "the chief was stopped"},
+        {"time": BEGAN + 80, "event": "search_failed", "error": "ClusterError: the chief was interrupted"},
+    ]
+    with (tmp_path / "digits" / "events.jsonl").open("a") as file:
+        file.writelines(json.dumps(event) + "\n" for event in events)
+    text = drawn(View.of(read(tmp_path / "digits"), BEGAN + 81), final=True)
+    assert "digits  stopped" in text
+    assert "2 attempts lost; the last: trial 0001" in text, "those that were given back in the end are no trouble"
 
 
 def test_before_anything_is_known() -> None:

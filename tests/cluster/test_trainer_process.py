@@ -40,7 +40,7 @@ def test_no_count_is_no_error(tmp_path: Path, cgroup: str | None) -> None:
     assert oom_kills(tmp_path / "cgroup", tmp_path) == 0
 
 
-def started(monkeypatch: pytest.MonkeyPatch, code: str) -> tuple[TrainerProcess, int]:
+def started(monkeypatch: pytest.MonkeyPatch, code: str, *, hide: bool = False) -> tuple[TrainerProcess, int]:
     """Runs Python code in place of a trainer; returns the process and how it ended."""
     ended: queue.SimpleQueue[int] = queue.SimpleQueue()
 
@@ -54,7 +54,7 @@ def started(monkeypatch: pytest.MonkeyPatch, code: str) -> tuple[TrainerProcess,
             pass
 
     monkeypatch.setattr(trainer_process, "Leash", Leash)
-    process = TrainerProcess([], ended.put)
+    process = TrainerProcess([], ended.put, hide=hide)
     return process, ended.get(timeout=30)
 
 
@@ -88,3 +88,57 @@ def test_tensorflows_notices_are_left_out(monkeypatch: pytest.MonkeyPatch, capfd
 def test_the_memory_in_hand(tmp_path: Path) -> None:
     assert 0.005 < roles.resident_gb() < 50
     assert roles.resident_gb(tmp_path / "none") == 0.0
+
+
+TRIAL = """
+import os, signal, sys
+from cluster.asides import Asides
+aside = Asides({word!r})
+print("before", flush=True)
+aside.tell(log={log!r}, heading="=== attempt 1 ===")
+print("\\x1eno aside")
+print("in the trial")
+print("cluster: of our own log")
+print(" 1/2\\r 2/2")
+sys.stdout.write("no end")
+{end}
+print("after", flush=True)
+"""
+ENDS = {
+    "ended": "aside.tell(log=None, closing='=== completed ===')",
+    "killed": "sys.stdout.flush(); os.kill(os.getpid(), signal.SIGKILL)",
+    "another": "aside.tell(log={log!r}, heading='=== attempt 2 ===')",
+}
+
+
+@pytest.mark.parametrize("hide", [False, True])
+@pytest.mark.parametrize("end", list(ENDS))
+def test_the_output_of_trials_is_kept(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capfd: pytest.CaptureFixture[str], end: str, hide: bool
+) -> None:
+    log = tmp_path / "logs" / "0.log"
+    monkeypatch.setattr("cluster.asides.new_word", lambda: "word")
+    code = TRIAL.format(word="word", log=str(log), end=ENDS[end].format(log=str(log)))
+    process, ended = started(monkeypatch, code, hide=hide)
+    trial = ["\x1eno aside", "in the trial", "cluster: of our own log", " 1/2\r 2/2", "no end"]
+    kept = ["no aside", *trial[1:3], " 2/2", "no end"]
+    rest = {
+        "ended": ["=== completed ==="],
+        "killed": ["=== the trainer was killed by SIGKILL ==="],
+        "another": ["=== attempt 2 ===", "after", "=== the trainer ended with exit code 0 ==="],
+    }[end]
+    assert log.read_text().splitlines() == ["=== attempt 1 ===", *kept, *rest]
+    after = {"ended": ["after"], "killed": [], "another": [] if hide else ["after"]}[end]
+    passed = ["before", *(trial[2:3] if hide else trial), *after]
+    assert capfd.readouterr().out.split("\n") == [*passed, *([] if passed[-1] == "no end" else [""])]
+    if end == "killed":
+        assert process.reason(ended).endswith("\nno end")
+
+
+def test_what_cannot_be_kept_is_not_hidden(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("cluster.asides.new_word", lambda: "word")
+    log = str(tmp_path / "no project" / "logs" / "0.log")
+    started(monkeypatch, TRIAL.format(word="word", log=log, end=ENDS["ended"]), hide=True)
+    assert "in the trial" in capfd.readouterr().out

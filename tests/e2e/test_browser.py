@@ -232,7 +232,8 @@ def test_names_with_markup_are_text(serve: Callable[..., Serving], visit: Callab
         found = page.evaluate("[...document.querySelectorAll('img, b, i, script:not([src])')].map((x) => x.outerHTML)")
         assert found == [], view
     page.evaluate("location.hash = '#trials'")
-    assert MARKUP in page.locator("table.trials thead").text_content()
+    page.locator("table.trials thead th").first.wait_for()
+    assert MARKUP in (page.locator("table.trials thead").text_content() or "")
     assert MARKUP in " ".join(column(page, 7) + column(page, 8) + column(page, 9))
 
 
@@ -336,7 +337,7 @@ def test_what_a_screen_reader_finds(serve: Callable[..., Serving], visit: Callab
     assert page.locator("[aria-live=polite]").count() == 1
     assert "is of trial 0009." in (page.get_by_role("figure").text_content() or "")
     page.get_by_role("link", name="Trials", exact=True).click()
-    assert page.get_by_role("columnheader", name="Score").count() == 1
+    page.get_by_role("columnheader", name="Score").wait_for()
     assert page.get_by_role("rowheader", name="0003").count() == 1
 
 

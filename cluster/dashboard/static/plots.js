@@ -10,7 +10,7 @@ const SETTINGS = {
   toImageButtonOptions: { filename: "search", scale: 2 },
 };
 // The figures' colours are chosen for white; on a dark page each is a lighter one of its hue.
-const ON_DARK = { "#0072b2": "#4ba3e0", "#d55e00": "#f08a4b", "#009e73": "#3cc49b", "#c98a00": "#e0ae45", "#b8689a": "#d893bd", "#3a9bd9": "#7cc1f2", "#808080": "#9aa5b5" };
+const ON_DARK = { "#1b7fc4": "#56acea", "#d55e00": "#f08a4b", "#009e73": "#3cc49b", "#c98a00": "#e0ae45", "#b8689a": "#d893bd", "#3a9bd9": "#7cc1f2", "#808080": "#9aa5b5" };
 let loading = null;
 
 function load(version) {
