@@ -10,6 +10,7 @@ The map of the package, from the outside in; imports go only downwards:
     commands     the commands that look at a search
     dashboard    the live page: server and static files
     status       a search in a table
+    terminal     the search at the lower end of a terminal, other output above it; panel: what is drawn there
     roles        what tuner.search() does in each role
     observer     follows a search in the process that owns it, for those who show it
     follow       reads a search's files into a record, while they grow
@@ -24,7 +25,9 @@ The map of the package, from the outside in; imports go only downwards:
     coreshare    a trainer's share of its host's cores, dealt again when workers come and go
     seams        KerasTuner's private names, and only here
     program      the user's script or module
-    notices      TensorFlow's notices, left out of a child's output
+    notices      TensorFlow's notices, left out of a child's output; lines: as a terminal shows them in the end
+    asides       what a child tells its parent in the middle of its output
+    streams      this process's own output, led elsewhere; logs: what trials print, kept; jsonlog: the log as JSON
     leash        a child that does not outlive its parent
     resume       what a trial needs to go on at its next epoch
     past         what the event log tells of the processes before

@@ -31,7 +31,7 @@ __all__ = ["CONTENT_TYPE", "Metrics"]
 
 STATES = ("running", "closing", "ended", "failed", "stopped")
 NO_DEVICE = "unknown"
-TRIAL_SECONDS = (1, 5, 15, 30, 60, 120, 300, 600, 1200, 1800, 3600, 7200, 14400, 28800, 86400)
+TRIAL_SECONDS = (1, 2, 5, 10, 20, 30, 60, 120, 300, 600, 1200, 1800, 3600, 7200, 14400, 28800, 86400)
 SUGGEST_SECONDS = (0.001, 0.005, 0.01, 0.05, 0.1, 0.5, 1, 5, 10, 30, 60)
 # A call for a trial waits on the chief until there is one.
 RPC_SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60)

@@ -32,8 +32,13 @@ SEARCHERS = {
     "hyperopt": ("hyperopt", "hyperopt"),
     "optuna": ("optuna", "'keras-tuning-cluster[optuna]'"),
 }
+PERTURBS = (
+    "it goes on from another trial's weights with other hyperparameters, and nothing says which of a program's leave the "
+    "weights' shapes as they are; the learning rate would come back with the optimizer's state"
+)
 NOT_OFFERED = {
-    "pbt": "it changes the hyperparameters of a running trial, and a trial of KerasTuner's has one set of them",
+    "pbt": PERTURBS,
+    "pb2": PERTURBS,
     "bohb": "it needs a scheduler of its own",
     "nevergrad": "it needs to be told which of its optimizers, which a name cannot",
     "zoopt": "it needs a budget of its own",

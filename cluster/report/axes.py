@@ -27,6 +27,7 @@ class Axis:
         low: The least position.
         high: The greatest.
         absent: Whether some trials do not have it.
+        whole: Whether all its values are whole numbers.
     """
 
     name: str
@@ -35,6 +36,7 @@ class Axis:
     low: float
     high: float
     absent: bool
+    whole: bool = False
 
     @property
     def span(self) -> float:
@@ -85,7 +87,7 @@ class Axis:
         elif self.log:
             found = _log_ticks(self.low, self.high, most)
         else:
-            found = linear_ticks(self.low, self.high, most)
+            found = linear_ticks(self.low, self.high, most, whole=self.whole)
         return ([(self.nowhere, ABSENT)] if self.absent else []) + found
 
 
@@ -111,7 +113,8 @@ def _axis(parameter: Parameter, trials: list[Trial]) -> Axis | None:
         within = [x for x in [*numbers, *bounds] if x is not None]
         log = parameter.log and min(within) > 0
         places = [math.log10(x) for x in within] if log else within
-        return Axis(parameter.name, log, (), min(places), max(places), absent)
+        whole = not log and all(isinstance(value, int) for value in held)
+        return Axis(parameter.name, log, (), min(places), max(places), absent, whole)
     categories: list[Any] = []
     for value in [*parameter.values, *held]:
         if not any(_same(value, x) for x in categories):
@@ -128,11 +131,11 @@ def _same(one: Any, other: Any) -> bool:
     return bool(one == other) and isinstance(one, bool) == isinstance(other, bool)
 
 
-def linear_ticks(low: float, high: float, most: int = 6) -> list[tuple[float, str]]:
-    """Round numbers within bounds: steps of 1, 2 or 5 times a power of ten."""
+def linear_ticks(low: float, high: float, most: int = 6, *, whole: bool = False) -> list[tuple[float, str]]:
+    """Round numbers within bounds: steps of 1, 2 or 5 times a power of ten; of whole numbers none between two."""
     if high <= low:
         return [(low, short(low))]
-    least = (high - low) / most
+    least = max((high - low) / most, 1.0 if whole else 0.0)
     power = 10.0 ** math.floor(math.log10(least))
     step = next(x * power for x in (1, 2, 5, 10) if x * power >= least * 0.999)
     first, last = math.ceil(low / step - 1e-9), math.floor(high / step + 1e-9)

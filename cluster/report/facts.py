@@ -9,6 +9,15 @@ from cluster.record import Record
 from cluster.report.axes import short
 from cluster.report.series import bars
 
+TITLES = {
+    "history": "The search's progress",
+    "curves": "The objective during training",
+    "parallel": "Hyperparameters and objective",
+    "importance": "Which hyperparameters matter",
+    "slices": "Each hyperparameter",
+    "timeline": "Who ran what, and when",
+}
+
 
 def headline(record: Record) -> str:
     """How many trials ended how, and the best, in a line."""

@@ -15,6 +15,7 @@ from cluster.report import importance as importances
 from cluster.report import series
 from cluster.report.axes import ABSENT, Axis, axes, clipped, linear_ticks, rounded, short
 from cluster.report.curves import curves
+from cluster.report.facts import TITLES
 from cluster.report.layout import (
     BLUE,
     GREY,
@@ -60,6 +61,20 @@ def history(record: Record) -> Facts | None:
     # Those that failed have no value: they are in a strip of their own.
     layout = base(xaxis=title_of("trials, in the order of their end"))
     layout |= {"legend": {"orientation": "h", "x": 0, "y": 1, "yanchor": "bottom"}}
+    if shown.best:
+        last = (shown.count, shown.best[-1][1])
+        steps = [*shown.best, last]
+        data.append(
+            {
+                "type": "scatter",
+                "mode": "lines",
+                "name": "best so far",
+                "x": [n for n, _ in steps],
+                "y": rounded(y for _, y in steps),
+                "line": {"color": VERMILLION, "width": 2, "shape": "hv"},
+                "hovertemplate": f"best {name} %{{y}}<extra></extra>",
+            }
+        )
     if shown.trials:
         bounds = series.bounds(record, _scores([x for _, x in shown.trials]))
         layout["yaxis"] = value_axis(record, bounds)
@@ -73,20 +88,6 @@ def history(record: Record) -> Facts | None:
                 "customdata": [safe(x.id, 20) for _, x in shown.trials],
                 "hovertemplate": f"trial %{{customdata}}<br>{name} %{{y}}<extra></extra>",
                 "marker": {"color": BLUE, "size": 7 if shown.count < 300 else 4, "opacity": 0.85},
-            }
-        )
-    if shown.best:
-        last = (shown.count, shown.best[-1][1])
-        steps = [*shown.best, last]
-        data.append(
-            {
-                "type": "scatter",
-                "mode": "lines",
-                "name": "best so far",
-                "x": [n for n, _ in steps],
-                "y": rounded(y for _, y in steps),
-                "line": {"color": VERMILLION, "width": 2, "shape": "hv"},
-                "hovertemplate": f"best {name} %{{y}}<extra></extra>",
             }
         )
     if shown.failed:
@@ -278,6 +279,7 @@ def timeline(record: Record) -> Facts | None:
         )
     layout = base(
         barmode="overlay",
+        showlegend=True,
         xaxis=title_of(f"{name} since the search began") | {"rangemode": "tozero"},
         yaxis={
             "tickvals": list(range(len(rows))),
@@ -294,12 +296,15 @@ def timeline(record: Record) -> Facts | None:
 
 
 FIGURES: dict[str, Figure] = {
-    "history": Figure("The search's progress", history),
-    "parallel": Figure("Hyperparameters and objective", parallel),
-    "importance": Figure("Which hyperparameters matter", importance),
-    "slices": Figure("Each hyperparameter", slices),
-    "timeline": Figure("Who ran what, and when", timeline),
-    "curves": Figure("The objective during training", curves),
+    name: Figure(TITLES[name], draw)
+    for name, draw in {
+        "history": history,
+        "curves": curves,
+        "parallel": parallel,
+        "importance": importance,
+        "slices": slices,
+        "timeline": timeline,
+    }.items()
 }
 
 

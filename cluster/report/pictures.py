@@ -80,6 +80,7 @@ def history(record: Record) -> Figure | None:
         color=BLUE,
         alpha=0.75,
         linewidths=0,
+        zorder=3,
         label="completed",
     )
     if shown.best:
@@ -337,8 +338,8 @@ def _smooth(heights: list[float]) -> list[tuple[float, float]]:
     """A line through heights at 0, 1, 2, …, which leaves and comes to each of them level."""
     found = []
     for n, (a, b) in enumerate(pairwise(heights)):
-        for step in range(12):
-            t = step / 12
+        for step in range(30):
+            t = step / 30
             found.append((n + t, a + (b - a) * t * t * (3 - 2 * t)))
     return [*found, (len(heights) - 1.0, heights[-1])]
 

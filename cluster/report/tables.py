@@ -15,18 +15,10 @@ from pathlib import Path
 from typing import Any
 
 from cluster.record import Record
-from cluster.report.facts import facts, headline
+from cluster.report.facts import TITLES, facts, headline
 from cluster.state import write_atomically
 
 ROWS = 200  # of the table in `report.md`
-TITLES = {
-    "history": "Progress",
-    "curves": "The objective during training",
-    "parallel": "Hyperparameters and objective",
-    "importance": "Which hyperparameters matter",
-    "slices": "Each hyperparameter",
-    "timeline": "Who ran what, and when",
-}
 
 
 def write(record: Record, directory: Path) -> None:

@@ -327,4 +327,4 @@ def test_an_epoch_tells_what_the_trial_would_end_with(owned: None, tmp_path: Pat
 def test_a_trial_that_could_not_end_here_is_not_compared(
     owned: None, tmp_path: Path, history: dict[str, list[float]], epoch: int
 ) -> None:
-    assert sent(session_of(tmp_path, history), epoch) == {"epoch": epoch, "logs": "{}"}
+    assert sent(session_of(tmp_path, history), epoch) == {"epoch": epoch, "of": 0, "logs": "{}"}

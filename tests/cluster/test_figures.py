@@ -94,7 +94,7 @@ def test_without_trials_there_is_nothing_to_draw(tmp_path: Path) -> None:
 
 def test_what_only_runs_has_its_time_and_its_curves(tmp_path: Path) -> None:
     found = drawn(read(write(tmp_path, SEARCHES["only running"])))
-    assert [name for name, figure in found.items() if figure is not None] == ["timeline", "curves"]
+    assert [name for name, figure in found.items() if figure is not None] == ["curves", "timeline"]
     assert [bar["name"] for bar in found["timeline"]["data"]] == ["running"]
 
 

@@ -201,7 +201,7 @@ def test_the_page_needs_no_network_and_is_not_written_by_a_program(evil: Path) -
     assert policy.startswith("default-src 'none';"), "whatever plotly may want to load, the browser does not"
     assert "http" not in policy
     data = json.loads(parts.scripts[0])
-    assert list(data["figures"]) == ["history", "parallel", "importance", "slices", "timeline", "curves"]
+    assert list(data["figures"]) == PICTURES
     assert len(data["tables"]["trials"]["rows"]) == 20
     own = parts.scripts[2] + page._static("page.html") + page._static("page.css")
     assert not re.search(r"https?://|//[a-z]", re.sub(r"(^|\s)// .*", "", own))

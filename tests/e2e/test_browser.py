@@ -165,6 +165,16 @@ def column(page: Page, number: int) -> list[str]:
     return list(page.locator(f"table.trials tbody tr > :nth-child({number})").all_text_contents())
 
 
+def look_at(page: Page, view: str) -> None:
+    """Goes to a view, and waits until it is there: its plot, and what that shows in words."""
+    page.evaluate(f"location.hash = '#{view}'")
+    main = page.locator(f"main[data-view={view.partition('/')[0]}]")
+    main.locator("h2").first.wait_for()
+    if view not in ("trials", "workers"):
+        main.locator(".plot .main-svg").first.wait_for()
+        main.locator(".plot figcaption:not(:empty)").first.wait_for()
+
+
 def test_beside_a_running_search(start: Callable[..., Running], visit: Callable[..., Seen], tmp_path: Path) -> None:
     """Trials arrive without a reload, from real processes; a trial, its curve; the table sorts and filters."""
     port = free_port()
@@ -224,15 +234,12 @@ def test_names_with_markup_are_text(serve: Callable[..., Serving], visit: Callab
     page.locator(".plot .main-svg").first.wait_for()
     assert page.locator("#name").text_content() == project.name
     for view in VIEWS:
-        page.evaluate(f"location.hash = '#{view}'")
-        if view in ("overview", "parallel", "importance", "slices", "curves", "timeline", "trial/0003"):
-            page.locator(".plot .main-svg").first.wait_for()
+        look_at(page, view)
         assert page.evaluate("window.injected") is None, view
         # None of its own elements is of a kind that the names would make; plotly makes bold and tspans of its own.
         found = page.evaluate("[...document.querySelectorAll('img, b, i, script:not([src])')].map((x) => x.outerHTML)")
         assert found == [], view
-    page.evaluate("location.hash = '#trials'")
-    page.locator("table.trials thead th").first.wait_for()
+    look_at(page, "trials")
     assert MARKUP in (page.locator("table.trials thead").text_content() or "")
     assert MARKUP in " ".join(column(page, 7) + column(page, 8) + column(page, 9))
 
@@ -245,12 +252,7 @@ def test_every_view(serve: Callable[..., Serving], visit: Callable[..., Seen], t
         page = seen.page
         page.get_by_role("navigation", name="Views").get_by_role("link").first.wait_for()
         for view in VIEWS:
-            page.goto(f"{serving.url}#{view}")
-            page.locator("main h2").first.wait_for()
-            if view not in ("trials", "workers"):
-                page.locator(".plot .main-svg").first.wait_for()
-                if view != "trial/0003":
-                    assert page.locator(".plot figcaption").first.text_content() != "", f"{view} says nothing in words"
+            look_at(page, view)
             assert seen.overflow() == 0, f"{view} at {width} px"
         ground = page.evaluate("getComputedStyle(document.body).backgroundColor")
         red = int(re.findall(r"\d+", ground)[0])

@@ -9,7 +9,7 @@ from pathlib import Path
 import httpx
 import pytest
 
-from tests.e2e.stack import Stack, attempt, docker
+from tests.e2e.stack import Stack, docker
 from tests.e2e.test_dashboard import free_port
 
 pytestmark = [pytest.mark.containers, pytest.mark.timeout(280, func_only=True)]
@@ -33,20 +33,16 @@ def bindings(stack: Stack, service: str) -> set[str]:
 
 @pytest.fixture
 def ports(stack: Stack) -> tuple[int, int]:
-    """Ports for the page and for TensorBoard."""
+    """The profile is on, with ports for the page and for TensorBoard."""
     found = free_port(), free_port()
+    stack.settings["COMPOSE_PROFILES"] = "ui"
     stack.settings |= {"CLUSTER_DASHBOARD_PORT": str(found[0]), "CLUSTER_TENSORBOARD_PORT": str(found[1])}
     return found
 
 
-def up(stack: Stack, *options: str) -> None:
-    done = attempt(*stack.compose("--profile", "ui", "up", "--no-build", "-d", *options), env=stack.env())
-    assert done.returncode == 0, done.stdout
-
-
 def test_the_page_and_tensorboard_show_a_running_search(stack: Stack, ports: tuple[int, int]) -> None:
     stack.program("sleep_trials.py", "--trials", "12")
-    up(stack, "--scale", "worker=2")
+    assert stack.up("-d", "--scale", "worker=2").returncode == 0
     page = f"http://127.0.0.1:{ports[0]}/"
     assert answer(page + "healthz").text == "ok"
     with httpx.stream("GET", page + "api/events", timeout=120) as stream:
@@ -62,14 +58,14 @@ def test_the_page_and_tensorboard_show_a_running_search(stack: Stack, ports: tup
     assert len(list(project.glob("trial_*/trial.json"))) == 12
     answered = httpx.get(f"{page}api/searches/{search['id']}").json()["header"]
     assert (answered["state"], answered["counts"]) == ("ended", {"completed": 12}), "it stays"
-    docker(*stack.compose("--profile", "ui", "stop"), env=stack.env())
+    docker(*stack.compose("stop"), env=stack.env())
     assert [one.exit_code for one in stack.containers("dashboard")] == [0]
 
 
 def test_a_token_is_asked_for(stack: Stack, ports: tuple[int, int]) -> None:
     stack.program("sleep_trials.py", "--trials", "2")
     stack.settings["CLUSTER_TOKEN"] = "secret"
-    up(stack, "dashboard")
+    assert stack.up("-d", "dashboard").returncode == 0
     page = f"http://127.0.0.1:{ports[0]}/"
     assert answer(page + "api/searches").status_code == 401
     assert answer(page + "api/searches", Authorization="Bearer secret").json()["searches"] == []

@@ -98,7 +98,7 @@ def test_a_scheduler_leaves_trials_without_epochs_alone(tmp_path: Path) -> None:
     ("options", "program", "text"),
     [
         (["--ray-search", "optuna"], [], "--ray-scheduler and --ray-search are Ray Tune's: they go with --ray"),
-        (["--ray", "--ray-scheduler", "pbt"], [], "--ray-scheduler 'pbt' is none of asha, median (it changes"),
+        (["--ray", "--ray-scheduler", "pbt"], [], "--ray-scheduler 'pbt' is none of asha, median (it goes on"),
         (["--ray", "--ray-search", "x"], [], "'x' is none of ax, bayesopt, hebo, hyperopt, optuna"),
         (["--ray", "--ray-scheduler", "asha"], ["--oracle", "hyperband"], "does not go with HyperbandOracle"),
     ],

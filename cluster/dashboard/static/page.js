@@ -62,6 +62,7 @@ function show() {
   if (feed.header === null) return;
   view = make();
   node.main.replaceChildren(view.node);
+  node.main.dataset.view = place.name;
   view.change(null);
 }
 
