@@ -10,6 +10,8 @@ The map of the package, from the outside in; imports go only downwards:
     commands     the commands that look at a search
     dashboard    the live page: server and static files
     status       a search in a table
+    metrics      what Prometheus reads; losses: why attempts were lost, in classes
+    tensorboard  TensorBoard's files of a search; optuna_export: a study of Optuna's; notebook: what `load` gives
     terminal     the search at the lower end of a terminal, other output above it; panel: what is drawn there
     roles        what tuner.search() does in each role
     observer     follows a search in the process that owns it, for those who show it

@@ -33,8 +33,8 @@ SEARCHERS = {
     "optuna": ("optuna", "'keras-tuning-cluster[optuna]'"),
 }
 PERTURBS = (
-    "it goes on from another trial's weights with other hyperparameters, and nothing says which of a program's leave the "
-    "weights' shapes as they are; the learning rate would come back with the optimizer's state"
+    "it goes on from another trial's weights with other hyperparameters, and nothing says which of a program's leave "
+    "the weights' shapes as they are; the learning rate would come back with the optimizer's state"
 )
 NOT_OFFERED = {
     "pbt": PERTURBS,

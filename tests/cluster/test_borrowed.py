@@ -227,7 +227,7 @@ def test_one_that_cannot_be_told_keeps_its_space(owned: None, tmp_path: Path) ->
     ("scheduler", "search", "text"),
     [
         ("nonsense", "", "--ray-scheduler 'nonsense' is none of asha, median"),
-        ("pbt", "", "it changes the hyperparameters of a running trial"),
+        ("pbt", "", "it goes on from another trial's weights with other hyperparameters"),
         ("", "nonsense", "--ray-search 'nonsense' is none of ax, bayesopt, hebo, hyperopt, optuna"),
         ("", "bohb", "it needs a scheduler of its own"),
     ],
