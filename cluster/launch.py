@@ -70,8 +70,8 @@ def run(
             place = stack.enter_context(tempfile.TemporaryDirectory(prefix="cluster-", dir="/tmp"))
         address = f"unix:{place}/chief.sock"
         width = len(f"worker-{workers}")
-        shown = stack.enter_context(_Shown(looker))
-        children = _Children(width, shown.hear, log_json)
+        heard = None if looker is None else stack.enter_context(_Shown(looker)).hear
+        children = _Children(width, heard, log_json)
         with children.all_ended():
             words = ["chief", "--listen", address, "--alone-seconds", str(ALONE_SECONDS), "--expected", str(workers)]
             children.start("chief", [*words, *chief_options, "--", *program.words])
@@ -89,10 +89,10 @@ class _Shown:
     """The chief's searches, one after another, as the chief tells of them.
 
     Args:
-        looker: Makes, for a project directory, who is told how its search goes; None: nobody is.
+        looker: Makes, for a project directory, who is told how its search goes.
     """
 
-    def __init__(self, looker: Callable[[Path], Looker] | None) -> None:
+    def __init__(self, looker: Callable[[Path], Looker]) -> None:
         self._looker = looker
         self._observer: Observer | None = None
         self._directory: Path | None = None
@@ -105,8 +105,6 @@ class _Shown:
 
     def hear(self, told: Mapping[str, Any]) -> None:
         """What the chief tells: `search`, the project directory of one that begins or goes on, or `over`."""
-        if self._looker is None:
-            return
         if "search" in told:
             directory = Path(str(told["search"]))
             if self._observer is None or directory != self._directory:  # else the chief was killed, and is back
@@ -159,11 +157,11 @@ class _Children:
 
     Args:
         width: The width of the longest name.
-        heard: What to do with what a child tells in its output.
+        heard: What to do with what the chief tells in its output; None: it tells nothing.
         log_json: Whether each line of output is to be a JSON object.
     """
 
-    def __init__(self, width: int, heard: Callable[[Mapping[str, Any]], None], log_json: bool) -> None:
+    def __init__(self, width: int, heard: Callable[[Mapping[str, Any]], None] | None, log_json: bool) -> None:
         self._heard = heard
         self._log_json = log_json
         self._word = asides.new_word()
@@ -177,7 +175,8 @@ class _Children:
     def start(self, name: str, words: list[str]) -> None:
         """Starts `python -m cluster <words>`."""
         self._words[name] = words
-        words = [words[0], *(["--asides", self._word] if words[0] == "chief" else []), *words[1:]]
+        if self._heard is not None and words[0] == "chief":
+            words = [words[0], "--asides", self._word, *words[1:]]
         leash = Leash()
         environment = {k: v for k, v in os.environ.items() if k != "CLUSTER_FRESH"} | {"PYTHONUNBUFFERED": "1"}
         process = leash.start(
@@ -253,5 +252,5 @@ class _Children:
                     with self._printing, contextlib.suppress(OSError, ValueError):
                         sys.stdout.write(f"{text}\n")
                         sys.stdout.flush()
-                if told is not None:
+                if told is not None and self._heard is not None:
                     self._heard(told)

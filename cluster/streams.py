@@ -47,11 +47,13 @@ class Stream:
     """Stands where `sys.stdout` or `sys.stderr` stood; all but writing is the stream's own.
 
     Args:
+        name: Its name in `sys`.
         file: The stream.
         screen: The terminal that it goes to, where that shows a search.
     """
 
-    def __init__(self, file: TextIO, screen: Screen | None = None) -> None:
+    def __init__(self, name: str, file: TextIO, screen: Screen | None = None) -> None:
+        self._name = name
         self._file = file
         self._screen = screen
         self._lines = Lines()
@@ -105,6 +107,10 @@ class Stream:
         self._screen = self._log = None
         self._lock = threading.RLock()
 
+    def __reduce__(self) -> tuple[Callable[[str], Any], tuple[str]]:
+        """A copy, or what is sent to another process, is that process's own stream."""
+        return _own, (self._name,)
+
     def __getattr__(self, name: str) -> Any:
         if name.startswith("__"):
             raise AttributeError(name)
@@ -112,6 +118,10 @@ class Stream:
 
     def __iter__(self) -> Iterator[str]:
         return iter(self._file)
+
+
+def _own(name: str) -> Any:
+    return getattr(sys, name)
 
 
 @functools.cache
@@ -135,7 +145,10 @@ def led(screen: Screen | None = None) -> Iterator[tuple[Stream, Stream]]:
         screen: The terminal that shows the search; streams that go elsewhere do not mind it.
     """
     before = (sys.stdout, sys.stderr)
-    streams = tuple(Stream(file, screen if screen is not None and file.isatty() else None) for file in before)
+    streams = [
+        Stream(name, file, screen if screen is not None and file.isatty() else None)
+        for name, file in zip(("stdout", "stderr"), before, strict=True)
+    ]
     _all().update(streams)
     sys.stdout, sys.stderr = (cast(TextIO, stream) for stream in streams)
     try:

@@ -5,6 +5,7 @@ connect   finds the Ray cluster, and checks that a trial can run there
 signals   SIGTERM, which ends a run on Ray as it does elsewhere
 node      a Ray cluster of containers: its head, which is the driver, and its workers
 searcher  Ray's way to the search: a trial for each question, its end, its loss
+judge     one of Ray's schedulers, told of epochs alone
 borrowed  Ray's own searchers and schedulers, over KerasTuner's space
 latent    the unit cube, which they know, and KerasTuner's values
 remote    what runs a trial in Ray's processes

@@ -63,7 +63,7 @@ class RayRole(OwnerRole):
 
 def _judge(wanted: Wanted, tuner: Any, fit: Fit) -> Any:
     """Who stops trials early; None where nobody does."""
-    from cluster.ray_backend.searcher import Judge
+    from cluster.ray_backend.judge import Judge
 
     if not wanted.scheduler:
         return None

@@ -23,7 +23,6 @@ import cluster
 log = logging.getLogger(__name__)
 
 SECONDS = 60.0  # how long the end of the program waits for all drawings together
-NICENESS = 5  # what trains comes first
 
 
 class Drawings:
@@ -97,8 +96,6 @@ def main(directory: Path) -> int:
     from cluster.errors import ClusterError
 
     signal.signal(signal.SIGINT, signal.SIG_DFL)
-    with contextlib.suppress(OSError):
-        os.nice(NICENESS)
     try:
         report.draw(directory)
     except ClusterError as error:

@@ -23,6 +23,7 @@ ORDER = [
     ["ray_backend.role"],
     ["ray_backend.remote"],
     ["ray_backend.searcher", "ray_backend.connect", "ray_backend.node", "ray_backend.ship", "ray_backend"],
+    ["ray_backend.judge"],
     ["ray_backend.borrowed"],
     ["ray_backend.latent", "ray_backend.signals"],
     ["launch", "worker", "doctor"],

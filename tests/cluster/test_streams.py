@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import copy
 import io
 import logging
 import multiprocessing
 import os
+import pickle
 import pty
 import subprocess
 import sys
@@ -73,6 +75,8 @@ def test_the_stream_is_like_the_one_before(capsys: pytest.CaptureFixture[str]) -
             sys.stdout.write(b"bytes")  # type: ignore[arg-type]
         with pytest.raises(AttributeError):
             getattr(sys.stdout, "nothing")  # noqa: B009
+        assert copy.deepcopy([sys.stderr]) == [sys.stderr], "callbacks are copied for each trial"
+        assert pickle.loads(pickle.dumps(sys.stdout)) is sys.stdout
         sys.stdout.close()  # absl's handler of logging does this at the end
         print("c", flush=True)
     assert sys.stdout is before
