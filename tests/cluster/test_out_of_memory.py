@@ -245,7 +245,8 @@ def proxy(session: FakeSession, device: Device) -> OracleProxy:
 
 
 def a_grant(trial_id: str = "7", ran_out: bool = False) -> Grant:
-    return Grant(SimpleNamespace(trial_id=trial_id, status="RUNNING"), 1, ran_out)
+    hyperparameters = SimpleNamespace(values={})
+    return Grant(SimpleNamespace(trial_id=trial_id, status="RUNNING", hyperparameters=hyperparameters), 1, ran_out)
 
 
 def leaves(call: Callable[[], object]) -> int:

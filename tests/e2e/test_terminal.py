@@ -188,6 +188,19 @@ def test_an_own_chief_is_shown(on_terminal: Callable[..., OnTerminal], tmp_path:
     assert "of 2 trials" not in worker.text
 
 
+@pytest.mark.ray
+def test_a_run_on_ray_is_shown_and_keeps_logs(on_terminal: Callable[..., OnTerminal], tmp_path: Path) -> None:
+    (tmp_path / "program.py").write_text(PRINTS)
+    run = on_terminal("run", "--ray", "program.py")
+    assert run.end() == 0, run.text
+    assert re.search(r"p  ended +━+ +3 of 3 trials", run.text)
+    assert "said in trial" not in run.text
+    for trial in "012":
+        lines = log_of(tmp_path, trial)
+        assert re.match(r"=== attempt 1, \w+, ray 1 cpu, 20", lines[0])
+        assert lines[1:] == [f"said in trial {trial}", " 2/2", "=== completed ==="]
+
+
 def test_nothing_is_shown_where_there_is_none(on_terminal: Callable[..., OnTerminal]) -> None:
     run = on_terminal("run", SLEEP, "--trials", "1", "--seconds", "0", TERM="dumb")
     assert run.end() == 0, run.text
