@@ -30,6 +30,7 @@ from cluster.logs import Output, Told, Unkept
 from cluster.observer import Looker, Observer
 from cluster.policy import Policy
 from cluster.program import Identity, Program, own_traceback
+from cluster.record import Record
 from cluster.report.background import Drawings
 from cluster.rpc.client import ChiefClient, RemoteSession
 from cluster.search import Search
@@ -139,10 +140,18 @@ class OwnerRole(abc.ABC):
             role=role, program=asdict(self._identity), oracle=type(tuner.oracle).__name__, tuner=self._made.get(place)
         )
         self._begun.add(place)
-        self._observer = Observer(place, [make(place) for make in self._lookers])
+        lookers = [make(place) for make in self._lookers]
+        self._observer = Observer(place, [*lookers, self._prepare_report])
         there = f"; {resumed} trials are there already" if resumed else ""
         log.info("search %d: %s in %s%s", self.searches, type(tuner.oracle).__name__, tuner.project_dir, there)
         return search
+
+    def _prepare_report(self, record: Record) -> None:
+        """In the last round of a search, what draws its report is loaded beside it."""
+        if record.max_trials is not None and record.counts.get("completed"):
+            to_begin = record.max_trials - len(record.trials)
+            if to_begin <= record.counts.get("running", 0):
+                self._drawings.prepare(Path(record.directory))
 
     def _close(self, search: Search) -> None:
         """Whatever came of it, the search is over for this process."""

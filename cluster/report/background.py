@@ -7,12 +7,14 @@ by a whole process, and the program may draw plots itself; and nothing of its ti
 from __future__ import annotations
 
 import contextlib
+import importlib
 import logging
 import os
 import signal
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -22,6 +24,8 @@ import cluster
 
 log = logging.getLogger(__name__)
 
+DRAW = b"draw\n"
+LOADED = ("matplotlib.backends.backend_agg", "matplotlib.figure", "sklearn.ensemble", "sklearn.inspection")
 SECONDS = 60.0  # how long the end of the program waits for all drawings together
 
 
@@ -34,11 +38,26 @@ class Drawings:
 
     def __init__(self, words: Sequence[str] | None = None) -> None:
         self._words = list(words or [sys.executable, "-P", "-m", __name__])
+        self._lock = threading.RLock()
         self._running: dict[Path, tuple[subprocess.Popen[bytes], IO[bytes]]] = {}
+
+    def prepare(self, directory: Path) -> None:
+        """Loads what draws, since the search is about to end; does nothing where that was done."""
+        with self._lock:
+            if directory not in self._running:
+                self._start(directory)
 
     def begin(self, directory: Path) -> None:
         """Draws the report of a search that has ended, and returns at once."""
-        self.drop(directory)
+        with self._lock:
+            self.prepare(directory)
+            process, _ = self._running.get(directory, (None, None))
+            if process is not None and process.stdin is not None:
+                with contextlib.suppress(OSError):  # it has ended already, and its end says why
+                    process.stdin.write(DRAW)
+                    process.stdin.close()
+
+    def _start(self, directory: Path) -> None:
         # From where this package is, and not from where the program is or has gone.
         root = str(Path(cluster.__file__).parents[1])
         path = os.pathsep.join(x for x in (root, os.environ.get("PYTHONPATH")) if x)
@@ -47,7 +66,7 @@ class Drawings:
         try:
             process = subprocess.Popen(
                 [*self._words, str(directory)],
-                stdin=subprocess.DEVNULL,
+                stdin=subprocess.PIPE,
                 stdout=subprocess.DEVNULL,
                 stderr=said,
                 env={**os.environ, "PYTHONPATH": path},
@@ -60,10 +79,13 @@ class Drawings:
 
     def drop(self, directory: Path) -> None:
         """Stops drawing in a directory that is about to be another search's."""
-        process, said = self._running.pop(directory, (None, None))
+        with self._lock:
+            process, said = self._running.pop(directory, (None, None))
         if process is not None and said is not None:
             process.kill()
             process.wait()
+            if process.stdin is not None:
+                process.stdin.close()
             said.close()
 
     def wait(self, seconds: float = SECONDS) -> None:
@@ -74,6 +96,9 @@ class Drawings:
         """
         until = time.monotonic() + seconds
         for directory, (process, said) in list(self._running.items()):
+            if process.stdin is not None and not process.stdin.closed:  # the search did not come to its end
+                self.drop(directory)
+                continue
             with contextlib.suppress(subprocess.TimeoutExpired):
                 process.wait(max(0.0, until - time.monotonic()))
             code = process.poll()
@@ -91,11 +116,16 @@ def _last_line(said: IO[bytes]) -> str:
 
 
 def main(directory: Path) -> int:
-    """Draws one report; returns the exit code."""
+    """Draws one report, once it is told to; returns the exit code."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
     from cluster import report
     from cluster.errors import ClusterError
 
-    signal.signal(signal.SIGINT, signal.SIG_DFL)
+    for name in LOADED:
+        with contextlib.suppress(ImportError):
+            importlib.import_module(name)
+    if sys.stdin.buffer.readline() != DRAW:
+        return 0  # whoever began it has gone
     try:
         report.draw(directory)
     except ClusterError as error:

@@ -6,7 +6,7 @@ import { get } from "./feed.js";
 const SETTINGS = {
   displaylogo: false,
   responsive: true,
-  modeBarButtonsToRemove: ["lasso2d", "select2d", "autoScale2d"],
+  modeBarButtonsToRemove: ["lasso2d", "select2d", "autoScale2d", "sendDataToCloud", "sendChartToCloud"],
   toImageButtonOptions: { filename: "search", scale: 2 },
 };
 // The figures' colours are chosen for white; on a dark page each is a lighter one of its hue.
