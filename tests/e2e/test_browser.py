@@ -352,7 +352,7 @@ def test_a_server_that_goes_and_comes_back(
     seen = visit(f"{first.url}#trials")
     page = seen.page
     page.wait_for_function("document.getElementById('link').dataset.link === 'live'")
-    assert rows(page).count() == 8
+    page.wait_for_function("document.querySelectorAll('table.trials tbody tr').length === 8")
     seen.away = True
     first.close()
     page.wait_for_function("document.getElementById('link').dataset.link === 'lost'")
