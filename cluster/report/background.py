@@ -118,6 +118,7 @@ def _last_line(said: IO[bytes]) -> str:
 def main(directory: Path) -> int:
     """Draws one report, once it is told to; returns the exit code."""
     signal.signal(signal.SIGINT, signal.SIG_DFL)
+    os.nice(10)  # trials still run, and need the cores more
     from cluster import report
     from cluster.errors import ClusterError
 
