@@ -380,7 +380,7 @@ def test_a_worker_with_another_program_or_space_is_refused(start: Callable[..., 
 
 
 def test_a_project_in_use_is_left_alone(start: Callable[..., Running], tmp_path: Path) -> None:
-    words = ["run", str(PROGRAMS / "sleep_trials.py"), "--trials", "3", "--seconds", "3"]
+    words = ["run", str(PROGRAMS / "sleep_trials.py"), "--trials", "3", "--seconds", "60"]
     first = start(*words)
     first.read_until("trial 0 →")
     second = cluster(tmp_path, *words, "--overwrite")
