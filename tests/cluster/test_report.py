@@ -19,10 +19,13 @@ import pytest
 from cluster import report
 from cluster.errors import CannotSave, MissingDependency, UsageError
 from cluster.follow import read
+from cluster.policy import Policy
+from cluster.program import Identity
 from cluster.record import Record
 from cluster.report import page, pictures, tables
 from cluster.report.background import Drawings
 from cluster.report.facts import facts, span
+from cluster.roles import LocalRole
 from tests.cluster.conftest import Clock, finish, make_oracle, open_search, take
 from tests.made_up import MadeUp, write
 
@@ -310,6 +313,61 @@ def test_a_report_is_drawn_beside_the_program(
     assert (project / "plots" / "history.png").exists()
     drawings.wait()
     assert len(said.messages) == 1
+
+
+def test_what_was_made_ready_draws(tmp_path: Path, said: pytest.LogCaptureFixture) -> None:
+    project = write(tmp_path, MadeUp(trials=3, failed=0))
+    drawings = Drawings()
+    drawings.prepare(project)
+    ready, _ = drawings._running[project]
+    assert not (project / "report.html").exists()
+    drawings.prepare(project)
+    drawings.begin(project)
+    drawings.prepare(project)
+    assert drawings._running[project][0] is ready, "it is started once"
+    drawings.wait()
+    assert said.messages == [f"the report is {project / 'report.html'}"]
+
+
+def test_what_was_made_ready_for_nothing_ends_without_a_word(tmp_path: Path, said: pytest.LogCaptureFixture) -> None:
+    """The search failed, or was interrupted."""
+    drawings = Drawings()
+    drawings.prepare(write(tmp_path))
+    process, _ = drawings._running[tmp_path]
+    drawings.wait()
+    assert process.returncode is not None
+    assert said.messages == []
+    assert not (tmp_path / "report.html").exists()
+
+
+def test_without_its_owner_what_was_made_ready_ends(tmp_path: Path) -> None:
+    drawings = Drawings()
+    drawings.prepare(write(tmp_path))
+    process, _ = drawings._running[tmp_path]
+    assert process.stdin is not None
+    process.stdin.close()  # as the kernel does when the owner dies
+    assert process.wait(60) == 0
+    assert not (tmp_path / "report.html").exists()
+    drawings.drop(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("like", "ready"),
+    [
+        (MadeUp(trials=5, max_trials=12, running=2, over=False), False),
+        (MadeUp(trials=10, max_trials=12, running=2, over=False), True),
+        (MadeUp(trials=2, max_trials=2, running=2, over=False, lost=0, failed=0), False),
+    ],
+)
+def test_the_report_is_made_ready_in_the_last_round(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, like: MadeUp, ready: bool
+) -> None:
+    """Not before a trial is completed, which may take long."""
+    asked: list[Path] = []
+    role = LocalRole(Identity("test.py", (), ""), Policy())
+    monkeypatch.setattr(role._drawings, "prepare", asked.append)
+    role._prepare_report(read(write(tmp_path, like)))
+    assert asked == [tmp_path] * ready
 
 
 def test_the_log_says_why_a_report_was_not_drawn(tmp_path: Path, said: pytest.LogCaptureFixture) -> None:
