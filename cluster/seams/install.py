@@ -9,12 +9,13 @@ import importlib.metadata
 import inspect
 import json
 import os
+import sys
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, Protocol
 
-from cluster import state
+from cluster import iterators, state
 from cluster.afterimport import after_import
 from cluster.seams import hyperband as promotion
 from cluster.seams import quiet, reload, trial
@@ -43,7 +44,7 @@ class Role(Protocol):
 
 @contextlib.contextmanager
 def installed(role: Role, *, verbose: bool = False) -> Iterator[None]:
-    """While open, every KerasTuner tuner of this process acts under `role`.
+    """While open, every KerasTuner tuner of this process acts under `role`, and epochs end at once (`iterators.py`).
 
     KerasTuner may be imported before or during: the seams go in as soon as it is there.
 
@@ -51,7 +52,13 @@ def installed(role: Role, *, verbose: bool = False) -> Iterator[None]:
         role: What this process is.
         verbose: Whether KerasTuner prints what it prints by itself.
     """
-    with contextlib.ExitStack() as undo, after_import("keras_tuner", lambda: _install(role, undo, verbose)):
+    with (
+        contextlib.ExitStack() as undo,
+        after_import(
+            "tensorflow", lambda: undo.enter_context(iterators.untuned(sys.modules["tensorflow"].data.Dataset))
+        ),
+        after_import("keras_tuner", lambda: _install(role, undo, verbose)),
+    ):
         yield
 
 
@@ -121,6 +128,10 @@ def _install(role: Role, undo: contextlib.ExitStack, verbose: bool) -> None:
     else:
         replace(tuner, "save", lambda self: None)
         replace(tuner, "reload", lambda self: None)
+
+
+def _dataset_class() -> Any:
+    return sys.modules["tensorflow"].data.Dataset
 
 
 class _AlwaysHeld(dict[Any, str]):

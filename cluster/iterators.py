@@ -1,0 +1,40 @@
+"""`tf.data` iterators that end at once.
+
+TensorFlow (2.21) tunes each iterator's buffers in a thread that looks again after 10 ms, 20 ms, 40 ms and so on, and
+whoever drops the iterator waits until it looks next: Keras does so after each epoch and each `fit`, and an epoch of 3 s
+takes 5.1 s. Where an epoch takes seconds there is little to tune; a program that has chosen keeps its choice.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+from collections.abc import Iterator
+from typing import Any
+
+
+@contextlib.contextmanager
+def untuned(dataset_class: Any) -> Iterator[None]:
+    """While open, iterators are made without the thread that tunes them.
+
+    Parallel maps then use as many threads as the process has; elements and their order are the same.
+
+    Args:
+        dataset_class: `tf.data.Dataset`.
+    """
+    original = dataset_class.__iter__
+
+    @functools.wraps(original)
+    def __iter__(self: Any) -> Any:
+        options = self.options()
+        if options.autotune.enabled is None:
+            off = type(options)()  # it is merged with those that the dataset has
+            off.autotune.enabled = False
+            self = self.with_options(off)
+        return original(self)
+
+    dataset_class.__iter__ = __iter__
+    try:
+        yield
+    finally:
+        dataset_class.__iter__ = original
