@@ -118,7 +118,7 @@ class Table:
         return (
             f"Data: {self._dataset.title}; {len(self._dataset.train[0]):,} images for training. "
             f"At most {s.epochs} epochs, {s.max_trials} trials a search, batch size {s.batch_size}, "
-            f"{s.space} space, seed {s.seed}."
+            f"{s.space} space, {s.precision}, seed {s.seed}."
         )
 
     def _caution(self) -> str:

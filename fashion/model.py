@@ -42,6 +42,7 @@ class FashionHyperModel(keras_tuner.HyperModel):  # type: ignore[misc]  # KerasT
         # Every trial starts from the same seed, so its result does not depend on which trials this process ran
         # before it; with several processes, it does not depend on which of them runs it.
         keras.utils.set_random_seed(self.settings.seed)
+        keras.config.set_dtype_policy(self.settings.precision)
         if self.tune_epochs:
             self._epochs(hp)
         model = self._wide_network(hp) if self.settings.space == "wide" else self._network(hp)
@@ -97,7 +98,7 @@ class FashionHyperModel(keras_tuner.HyperModel):  # type: ignore[misc]  # KerasT
                 layers.MaxPooling2D(),
                 layers.Flatten(),
                 layers.Dense(hp.Choice("units", [64, 128, 256, 512], default=128), activation="relu"),
-                layers.Dense(CLASSES, activation="softmax"),
+                self._output(),
             ]
         )
 
@@ -122,10 +123,15 @@ class FashionHyperModel(keras_tuner.HyperModel):  # type: ignore[misc]  # KerasT
         model.add(layers.Dense(hp.Choice("units", [64, 128, 256, 512], default=128), activation="relu"))
         if dropout := hp.Choice("dropout", [0.0, 0.2, 0.35, 0.5], default=0.0):
             model.add(layers.Dropout(dropout))
-        model.add(layers.Dense(CLASSES, activation="softmax"))
+        model.add(self._output())
         # Declared here and used in `fit`, so that the oracle knows the whole space before the first trial.
         hp.Choice("batch_size", sorted({32, 64, 128, self.settings.batch_size}), default=self.settings.batch_size)
         return model
+
+    @staticmethod
+    def _output() -> keras.layers.Layer:
+        # In full precision whatever the rest has: probabilities are summed over a batch and put into logarithms.
+        return keras.layers.Dense(CLASSES, activation="softmax", dtype="float32")
 
     @staticmethod
     def _add_block(model: keras.Model, filters: int, kernel: int, batch_norm: bool, padding: str = "valid") -> None:

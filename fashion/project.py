@@ -75,10 +75,11 @@ class Project:
         return sum(session["ended"] - session["started"] for session in self._closed_sessions())
 
     def _closed_sessions(self) -> list[dict[str, float]]:
-        """Returns the sessions; one whose process was killed ends with the last sign of life in KerasTuner's file."""
+        """Returns the sessions; one whose process was killed ends with the last sign of life in KerasTuner's files."""
         sessions: list[dict[str, float]] = self._read().get("sessions", [])
-        oracle = self.folder / "oracle.json"  # written when a trial begins and when it ends
-        alive = oracle.stat().st_mtime if oracle.exists() else 0.0
+        # Written when a trial begins and when it ends.
+        signs = [self.folder / "oracle.json", *self.folder.glob("trial_*/trial.json")]
+        alive = max((sign.stat().st_mtime for sign in signs if sign.exists()), default=0.0)
         return [{"ended": max(session["started"], alive)} | session for session in sessions]
 
     def _read(self) -> dict[str, Any]:

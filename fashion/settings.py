@@ -13,10 +13,12 @@ from typing import Any, Literal, get_args
 Source = Literal["auto", "real", "generated"]
 Oracle = Literal["random", "grid", "bayesian", "hyperband"]
 Space = Literal["default", "wide"]
+Precision = Literal["float32", "mixed_bfloat16"]
 
 SOURCES: tuple[Source, ...] = get_args(Source)
 ORACLES: tuple[Oracle, ...] = get_args(Oracle)
 SPACES: tuple[Space, ...] = get_args(Space)
+PRECISIONS: tuple[Precision, ...] = get_args(Precision)
 
 TRAIN_SIZE = 54_000  # images in the training part of the whole data set
 
@@ -34,6 +36,7 @@ class Settings:
     seed: int = 1
     train_samples: int | None = None
     data: Source = "auto"
+    precision: Precision = "float32"
 
     oracle: Oracle = "bayesian"
     max_trials: int = 8
@@ -59,6 +62,8 @@ class Settings:
             "epochs": self.epochs,
             "batch_size": self.batch_size,
             "seed": self.seed,
+            # Left out where it is the default: a search that was begun before there was a choice goes on.
+            **({} if self.precision == "float32" else {"precision": self.precision}),
         }
 
     def search(self, data_kind: str) -> dict[str, Any]:

@@ -1,48 +1,102 @@
-"""The flagship's random search on the real data, 8 trials: one process of KerasTuner beside `cluster run --workers 2`.
+"""The flagship's Bayesian search on the real data, 8 trials of at most 5 epochs: KerasTuner beside the cluster.
 
-Both sides run the same program with the same seed, so they train the same models. The clock starts with the first
-process and ends with the last. The real data is found as `fashion/` finds it; see FASHION_MNIST_DIR.
+    python -m tests.bench flagship
+
+`script` is what a user would write first, in one process of KerasTuner; `program` is `python -m fashion tune` in one
+process of KerasTuner, without the launcher; `cluster` is that very program under `cluster run --workers 2`, and
+`bfloat16` the same with `--precision mixed_bfloat16`. Each run has a seed of its own, the same for all sides. The clock
+starts with the first process and ends with the last; memory is the most that all processes of a side have at a time,
+pages that they share counted once.
 """
 
 from __future__ import annotations
 
 import json
+import os
+import re
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 from pathlib import Path
 
+from fashion.data import VARIABLE, keras_caches
 from tests.bench.containers import Figures
 
-PROGRAM = ["-m", "fashion", "tune", "--data", "real", "--oracle", "random", "--max-trials", "8", "--seed", "1"]
-SIDES = {"one": [sys.executable], "cluster": [sys.executable, "-m", "cluster", "run", "--workers", "2"]}
+SCRIPT = Path(__file__).parent / "programs" / "stock_flagship.py"
+CLUSTER = ["-m", "cluster", "run", "--workers", "2"]
+TUNE = ["-m", "fashion", "tune", "--data", "real", "--oracle", "bayesian", "--max-trials", "8"]
 LIMIT = 3600  # seconds for one run
+LOOK_SECONDS = 1.0  # how often memory is looked at
+SIDES = ("script", "program", "cluster", "bfloat16")
 
 
-def run(side: str, directory: str) -> tuple[float, float]:
-    """Runs the search; returns its seconds and its best validation accuracy in [0, 1]."""
-    start = time.perf_counter()
-    words = [*SIDES[side], *PROGRAM, "--directory", directory]
-    done = subprocess.run(words, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, timeout=LIMIT)
-    seconds = time.perf_counter() - start
-    if done.returncode:
-        raise SystemExit(f"{' '.join(words)} ended with {done.returncode}:\n{done.stdout}")
-    best = json.loads((Path(directory) / "fashion-random" / "best" / "hyperparameters.json").read_text())
-    return seconds, float(best["val_accuracy"])
+def command(side: str, directory: str, seed: int) -> list[str]:
+    """The words of one side."""
+    if side == "script":
+        folder = os.environ.get(VARIABLE) or str(keras_caches(os.environ)[0])
+        return [sys.executable, str(SCRIPT), folder, directory, str(seed)]
+    launcher = [] if side == "program" else CLUSTER
+    precision = ["--precision", "mixed_bfloat16"] if side == "bfloat16" else []
+    return [sys.executable, *launcher, *TUNE, *precision, "--seed", str(seed), "--directory", directory]
+
+
+def result(side: str, directory: str) -> dict[str, float]:
+    """The accuracies in [0, 1] and the loss that a side has reached."""
+    place = "result.json" if side == "script" else "fashion-bayesian/best/hyperparameters.json"
+    found = json.loads((Path(directory) / place).read_text())
+    return {name: float(found[name]) for name in ("val_accuracy", "test_accuracy", "test_loss")}
+
+
+def memory_of(session: int) -> int:
+    """The bytes that the processes of a session have, those that several share counted once."""
+    total = 0
+    for process in Path("/proc").glob("[0-9]*"):
+        try:
+            if int(re.split(r"\) ", (process / "stat").read_text())[1].split()[3]) == session:
+                kilobytes = re.search(r"^Pss:\s+(\d+)", (process / "smaps_rollup").read_text(), re.MULTILINE)
+                total += 1024 * int(kilobytes[1]) if kilobytes else 0
+        except OSError:
+            pass  # it has ended
+    return total
+
+
+def run(side: str, seed: int) -> dict[str, float]:
+    """Runs one side; returns its figures."""
+    peak = 0
+    with tempfile.TemporaryDirectory() as directory, tempfile.TemporaryFile("w+") as output:
+        start = time.perf_counter()
+        words = command(side, directory, seed)
+        process = subprocess.Popen(words, stdout=output, stderr=subprocess.STDOUT, start_new_session=True)
+        ended = threading.Event()
+        threading.Thread(target=lambda: (process.wait(LIMIT), ended.set()), daemon=True).start()
+        while not ended.wait(LOOK_SECONDS):
+            peak = max(peak, memory_of(process.pid))
+            if time.perf_counter() - start > LIMIT:
+                process.terminate()
+        seconds = time.perf_counter() - start
+        if process.returncode:
+            output.seek(0)
+            raise SystemExit(f"{' '.join(words)} ended with {process.returncode}:\n{output.read()}")
+        found = result(side, directory)
+    return {
+        "whole search [s]": seconds,
+        "validation accuracy [%]": 100 * found["val_accuracy"],
+        "test accuracy [%]": 100 * found["test_accuracy"],
+        "test loss": found["test_loss"],
+        "peak memory [GB]": peak / 10**9,
+    }
 
 
 def main(runs: int) -> dict[str, Figures]:
-    """Measures both sides in turn; returns seconds by side."""
-    sides: dict[str, Figures] = {side: {"whole search": []} for side in SIDES}
-    for _ in range(runs):
-        found = []
+    """Measures all sides in turn; returns figures by side."""
+    sides: dict[str, Figures] = {side: {} for side in SIDES}
+    for seed in range(1, runs + 1):
         for side in SIDES:
-            with tempfile.TemporaryDirectory() as directory:
-                seconds, accuracy = run(side, directory)
-            sides[side]["whole search"].append(seconds)
-            found.append(accuracy)
-            print(f"{side}: {seconds:.0f} s, best validation accuracy {accuracy:.4f}", flush=True)
-        if abs(found[0] - found[1]) > 0.005:
-            raise SystemExit(f"the sides have not trained the same models: {found}")
+            figures = run(side, seed)
+            for name, value in figures.items():
+                sides[side].setdefault(name, []).append(value)
+            told = ", ".join(f"{name} {value:.4g}" for name, value in figures.items())
+            print(f"{side}, seed {seed}: {told}", flush=True)
     return sides

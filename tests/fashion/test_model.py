@@ -102,6 +102,15 @@ def test_the_widest_network_can_be_built(kernel_size: int) -> None:
     assert hp.get("third_filters") == 128
 
 
+def test_half_precision_is_for_the_arithmetic_alone() -> None:
+    network, _ = build(Settings(precision="mixed_bfloat16"))
+    assert network.layers[0].compute_dtype == "bfloat16"
+    assert network.layers[-1].compute_dtype == "float32"
+    assert {weight.dtype for weight in network.weights} == {"float32"}
+    again, _ = build(Settings())
+    assert {layer.compute_dtype for layer in again.layers} == {"float32"}
+
+
 class Recorder:
     """Stands in for a Keras model whose `fit` tells what it was called with."""
 

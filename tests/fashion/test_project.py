@@ -77,18 +77,22 @@ def test_a_session_that_ends_with_an_error_counts(project: Project, clock: Clock
     assert project.seconds() == 7
 
 
-def test_a_session_that_was_killed_counts_up_to_its_last_sign_of_life(project: Project, clock: Clock) -> None:
+@pytest.mark.parametrize("name", ["oracle.json", "trial_0/trial.json"])
+def test_a_session_that_was_killed_counts_up_to_its_last_sign_of_life(
+    project: Project, clock: Clock, name: str
+) -> None:
     project.claim(SETTINGS)
     killed = project.timing()
     killed.__enter__()
-    oracle = project.folder / "oracle.json"
-    oracle.touch()
-    os.utime(oracle, (clock.now + 20, clock.now + 20))
+    sign = project.folder / name
+    sign.parent.mkdir(exist_ok=True)
+    sign.touch()
+    os.utime(sign, (clock.now + 20, clock.now + 20))
     clock.now += 5_000
 
     later = Project(project.folder, clock)
     later.claim(SETTINGS)
-    os.utime(oracle, (clock.now, clock.now))  # what the resumed search writes says nothing about the one that died
+    os.utime(sign, (clock.now, clock.now))  # what the resumed search writes says nothing about the one that died
     with later.timing():
         clock.now += 3
     assert later.seconds() == 23

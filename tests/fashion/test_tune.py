@@ -156,3 +156,9 @@ def test_the_first_trial_of_a_grid_is_the_baseline(tmp_path: Path) -> None:
     assert values[0] == {"epochs": 5, "units": 128, "learning_rate": 1e-3}
     assert [value["learning_rate"] for value in values[:5]] == [1e-3, 2.5e-4, 5e-4, 2e-3, 4e-3]
     assert values[5]["units"] == 64
+
+
+def test_another_precision_is_another_search_and_the_default_is_no_news() -> None:
+    default = Settings().search("real")
+    assert "precision" not in default
+    assert Settings(precision="mixed_bfloat16").search("real") == default | {"precision": "mixed_bfloat16"}
