@@ -17,7 +17,6 @@ import re
 import subprocess
 import sys
 import tempfile
-import threading
 import time
 from pathlib import Path
 
@@ -49,17 +48,21 @@ def result(side: str, directory: str) -> dict[str, float]:
     return {name: float(found[name]) for name in ("val_accuracy", "test_accuracy", "test_loss")}
 
 
-def memory_of(session: int) -> int:
-    """The bytes that the processes of a session have, those that several share counted once."""
-    total = 0
-    for process in Path("/proc").glob("[0-9]*"):
+def memory_of(process: int) -> int:
+    """The bytes that a process and its descendants have, those that several share counted once."""
+    parents, sizes = {}, {}
+    for place in Path("/proc").glob("[0-9]*"):
         try:
-            if int(re.split(r"\) ", (process / "stat").read_text())[1].split()[3]) == session:
-                kilobytes = re.search(r"^Pss:\s+(\d+)", (process / "smaps_rollup").read_text(), re.MULTILINE)
-                total += 1024 * int(kilobytes[1]) if kilobytes else 0
+            parents[int(place.name)] = int((place / "stat").read_text().rpartition(") ")[2].split()[1])
+            kilobytes = re.search(r"^Pss:\s+(\d+)", (place / "smaps_rollup").read_text(), re.MULTILINE)
+            sizes[int(place.name)] = 1024 * int(kilobytes[1]) if kilobytes else 0
         except OSError:
             pass  # it has ended
-    return total
+
+    def is_of_it(one: int | None) -> bool:
+        return one is not None and (one == process or is_of_it(parents.get(one)))
+
+    return sum(size for one, size in sizes.items() if is_of_it(one))
 
 
 def run(side: str, seed: int) -> dict[str, float]:
@@ -69,13 +72,15 @@ def run(side: str, seed: int) -> dict[str, float]:
         start = time.perf_counter()
         words = command(side, directory, seed)
         process = subprocess.Popen(words, stdout=output, stderr=subprocess.STDOUT, start_new_session=True)
-        ended = threading.Event()
-        threading.Thread(target=lambda: (process.wait(LIMIT), ended.set()), daemon=True).start()
-        while not ended.wait(LOOK_SECONDS):
-            peak = max(peak, memory_of(process.pid))
-            if time.perf_counter() - start > LIMIT:
-                process.terminate()
+        while time.perf_counter() - start < LIMIT:
+            try:
+                process.wait(LOOK_SECONDS)
+                break
+            except subprocess.TimeoutExpired:
+                peak = max(peak, memory_of(process.pid))
         seconds = time.perf_counter() - start
+        process.terminate()
+        process.wait()
         if process.returncode:
             output.seek(0)
             raise SystemExit(f"{' '.join(words)} ended with {process.returncode}:\n{output.read()}")
