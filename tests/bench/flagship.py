@@ -11,6 +11,7 @@ pages that they share counted once.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import re
@@ -27,7 +28,7 @@ SCRIPT = Path(__file__).parent / "programs" / "stock_flagship.py"
 CLUSTER = ["-m", "cluster", "run", "--workers", "2"]
 TUNE = ["-m", "fashion", "tune", "--data", "real", "--oracle", "bayesian", "--max-trials", "8"]
 LIMIT = 3600  # seconds for one run
-LOOK_SECONDS = 1.0  # how often memory is looked at
+LOOK_SECONDS = 5.0  # how often memory is looked at
 SIDES = ("script", "program", "cluster", "bfloat16")
 
 
@@ -50,19 +51,20 @@ def result(side: str, directory: str) -> dict[str, float]:
 
 def memory_of(process: int) -> int:
     """The bytes that a process and its descendants have, those that several share counted once."""
-    parents, sizes = {}, {}
+    parents: dict[int, int] = {}
     for place in Path("/proc").glob("[0-9]*"):
-        try:
+        with contextlib.suppress(OSError):  # it has ended
             parents[int(place.name)] = int((place / "stat").read_text().rpartition(") ")[2].split()[1])
-            kilobytes = re.search(r"^Pss:\s+(\d+)", (place / "smaps_rollup").read_text(), re.MULTILINE)
-            sizes[int(place.name)] = 1024 * int(kilobytes[1]) if kilobytes else 0
-        except OSError:
-            pass  # it has ended
 
     def is_of_it(one: int | None) -> bool:
         return one is not None and (one == process or is_of_it(parents.get(one)))
 
-    return sum(size for one, size in sizes.items() if is_of_it(one))
+    total = 0
+    for one in filter(is_of_it, parents):
+        with contextlib.suppress(OSError):
+            shares = re.search(r"^Pss:\s+(\d+)", Path(f"/proc/{one}/smaps_rollup").read_text(), re.MULTILINE)
+            total += 1024 * int(shares[1]) if shares else 0
+    return total
 
 
 def run(side: str, seed: int) -> dict[str, float]:
