@@ -34,6 +34,7 @@ from cluster.errors import CannotSave, ClusterError, SearchFailed, UsageError
 from cluster.placement import SLOT_DIRECTORY, Wanted
 from cluster.policy import Policy
 from cluster.program import Program
+from cluster.prune import RULES
 
 if TYPE_CHECKING:
     from cluster.dashboard.serve import Beside
@@ -104,6 +105,27 @@ KeepCheckpoints = Annotated[
         envvar="CLUSTER_KEEP_CHECKPOINTS",
         min=1,
         help="How many of the best trials keep their checkpoint.  [default: all]",
+    ),
+]
+Prune = Annotated[
+    str | None,
+    typer.Option(
+        envvar="CLUSTER_PRUNE", help="By which rule to stop bad trials early: asha or median.  [default: none]"
+    ),
+]
+PruneMinEpochs = Annotated[
+    int,
+    typer.Option(
+        envvar="CLUSTER_PRUNE_MIN_EPOCHS", min=1, help="After how many epochs a trial is judged for the first time."
+    ),
+]
+PruneFactor = Annotated[
+    int,
+    typer.Option(
+        envvar="CLUSTER_PRUNE_FACTOR",
+        min=2,
+        help="Of how many trials one goes on, each time that asha judges; the next time is after so many times the "
+        "epochs.",
     ),
 ]
 RecycleAfter = Annotated[
@@ -215,6 +237,9 @@ def run(
     stop_at: StopAt = None,
     max_failures: MaxFailures = None,
     keep_checkpoints: KeepCheckpoints = None,
+    prune: Prune = None,
+    prune_min_epochs: PruneMinEpochs = 1,
+    prune_factor: PruneFactor = 3,
     recycle_after: RecycleAfter = None,
     recycle_gb: RecycleGb = None,
     device: DeviceKind = "auto",
@@ -243,6 +268,8 @@ def run(
     policy = _policy(context)
     page_options = (page, dashboard_address, token_file)
     if on_ray:
+        if prune is not None:
+            raise UsageError("--prune is the chief's: on Ray it is --ray-scheduler that stops trials early")
         from cluster.ray_backend.connect import Wanted as WantedOfRay
         from cluster.ray_backend.role import RayRole
 
@@ -321,6 +348,9 @@ def chief(
     stop_at: StopAt = None,
     max_failures: MaxFailures = None,
     keep_checkpoints: KeepCheckpoints = None,
+    prune: Prune = None,
+    prune_min_epochs: PruneMinEpochs = 1,
+    prune_factor: PruneFactor = 3,
     linger_seconds: Annotated[
         float,
         typer.Option(
@@ -618,7 +648,14 @@ def _hold_slot(files: str) -> None:
 
 
 def _policy(context: typer.Context) -> Policy:
-    """The options of a command that are a search's policy."""
+    """The options of a command that are a search's policy.
+
+    Raises:
+        UsageError: there is no such rule to stop trials by.
+    """
+    rule = context.params["prune"]
+    if rule is not None and rule not in RULES:
+        raise UsageError(f"--prune {rule!r} is none of {', '.join(RULES)}")
     return Policy(**{x.name: context.params[x.name] for x in fields(Policy) if x.name in context.params})
 
 

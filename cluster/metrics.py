@@ -24,7 +24,7 @@ from prometheus_client.registry import Collector
 
 from cluster import losses
 from cluster.chief import Chief
-from cluster.record import STATUSES, Attempt, Record
+from cluster.record import FINISHED, STATUSES, Attempt, Record
 from cluster.report.compare import names
 
 __all__ = ["CONTENT_TYPE", "Metrics"]
@@ -200,7 +200,7 @@ def _attempts(named: Named) -> Iterator[Metric]:
             lost.add_metric([name, reason], reasons[reason])
         for device, count in sorted(_in_use(record, attempts).items()):
             slots.add_metric([name, device], count)
-        ended = [x.seconds for x in attempts if x.outcome in ("completed", "failed") and x.seconds is not None]
+        ended = [x.seconds for x in attempts if x.outcome in FINISHED and x.seconds is not None]
         _observe(took, name, ended, TRIAL_SECONDS)
         _observe(asked, name, [x.suggest_seconds for x in attempts if x.suggest_seconds is not None], SUGGEST_SECONDS)
     yield from (begun, retries, lost, slots, took, asked)

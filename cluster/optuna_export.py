@@ -25,7 +25,7 @@ from sqlalchemy.engine import make_url
 from sqlalchemy.exc import SQLAlchemyError
 
 from cluster.errors import MissingDependency, UsageError
-from cluster.record import Parameter, Record, Trial
+from cluster.record import FINISHED, Parameter, Record, Trial
 from cluster.report.axes import OWN
 
 EXAMPLE = "sqlite:///study.db"
@@ -92,7 +92,7 @@ def frozen(record: Record) -> list[FrozenTrial]:
     Raises:
         UsageError: there is none, or nothing tells what the scores are of.
     """
-    ended = [x for x in record.ordered if x.status in ("completed", "failed")]
+    ended = [x for x in record.ordered if x.status in FINISHED]
     if not ended or record.metric is None:
         raise UsageError(f"no trial in {record.directory} has ended with a score, so there is nothing to export")
     own = distributions(record.space, ended)
@@ -123,10 +123,11 @@ def shown(url: str) -> str:
 
 
 def _frozen(trial: Trial, metric: str, own: dict[str, BaseDistribution]) -> FrozenTrial:
-    score = trial.score if trial.status == "completed" else None
+    score = trial.score if trial.scored else None
+    pruned = TrialState.PRUNED if trial.status == "pruned" else TrialState.COMPLETE
     params = {name: _param(x, trial.values[name]) for name, x in own.items() if name in trial.values}
     found = optuna.trial.create_trial(
-        state=TrialState.FAIL if score is None else TrialState.COMPLETE,
+        state=TrialState.FAIL if score is None else pruned,
         value=score,
         params=params,
         distributions={name: own[name] for name in params},
@@ -153,6 +154,7 @@ def _attributes(trial: Trial) -> dict[str, Any]:
         "attempts": None if ran is None else ran.number,
         "seconds": None if ran is None else ran.seconds,
         "best_epoch": trial.best_epoch,
+        "pruned": trial.pruned or None,
         "message": trial.message[-MESSAGE:] or None,
         **{name: value for name, value in trial.values.items() if name.startswith(OWN)},
     }

@@ -16,7 +16,7 @@ from rich.rule import Rule
 from rich.table import Table
 from rich.text import Text
 
-from cluster.record import Record, Trial
+from cluster.record import FINISHED, Record, Trial
 from cluster.status import STYLES, short
 
 MOST_ROWS = 16
@@ -120,7 +120,7 @@ class View:
     @property
     def done(self) -> int:
         """How many trials are over."""
-        return self.counts.get("completed", 0) + self.counts.get("failed", 0)
+        return sum(self.counts.get(x, 0) for x in FINISHED)
 
     @property
     def over(self) -> bool:
@@ -207,6 +207,8 @@ class Panel:
             trial, score, words = view.best
             line = _line(f"best {view.metric}={score:.5g}", style="bold")
             lines.append(line.append(f" (trial {trial}){': ' if words else ''}{words}", "not bold"))
+        early = _counted(view.counts.get("pruned", 0), "{} stopped early")
+        lines += [_line(early, style="dim")] if early else []
         counts = [
             _counted(view.counts.get("failed", 0), "{} failed"),
             _counted(view.counts.get("waiting", 0), "{} waiting to run again"),

@@ -20,6 +20,7 @@ class Past:
         held: The worker and trainer of each trial that was running at the last event, and when it was granted.
         search: The id of the last search; empty, if it had none.
         ran_out: The trials that ran out of their device's memory.
+        pruned: Why trials were to stop early, by trial.
         over: Whether the oracle had no more trials, and none was running.
         seconds: How long the search has taken so far, over all its runs.
     """
@@ -30,6 +31,7 @@ class Past:
     losses: Counter[str]
     held: dict[str, tuple[str, str, float]]
     ran_out: set[str]
+    pruned: dict[str, str]
     over: bool = False
     seconds: float = 0.0
     search: str = ""
@@ -37,7 +39,7 @@ class Past:
     @classmethod
     def read(cls, events: EventLog) -> Past:
         """Reads the log from its beginning."""
-        past = cls({}, {}, Counter(), Counter(), {}, set())
+        past = cls({}, {}, Counter(), Counter(), {}, set(), {})
         before = 0.0
         for event in events.read():
             kind, trial = event["event"], event.get("trial", "")
@@ -51,6 +53,8 @@ class Past:
             if kind == "grant":
                 past.attempts[trial] = int(event["attempt"])
                 past.held[trial] = (event["worker"], event["trainer"], event["time"])
+            elif kind == "pruned":
+                past.pruned[trial] = event["reason"]
             elif kind in ("end", "lost"):
                 past.held.pop(trial, None)
                 past.losses[trial] += bool(event.get("counted"))

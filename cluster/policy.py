@@ -21,6 +21,9 @@ class Policy:
         max_failures: How many failed trials in a row end the search, where it differs from the oracle's own limit.
         keep_checkpoints: How many trials, the best, keep their checkpoint.
         losses_in_a_row: How many trials in a row a worker may lose before it is set aside.
+        prune: By which rule trials are stopped early, one of `prune.RULES`.
+        prune_min_epochs: After how many epochs a trial is judged for the first time.
+        prune_factor: One of so many goes on at each rung of `asha`, and the next rung is so many times higher.
     """
 
     lease_seconds: float = 15.0
@@ -33,6 +36,9 @@ class Policy:
     max_failures: int | None = None
     keep_checkpoints: int | None = None
     losses_in_a_row: int | None = 3
+    prune: str | None = None
+    prune_min_epochs: int = 1
+    prune_factor: int = 3
 
     def overdue(self, running: float, silent: float) -> str | None:
         """Why an attempt has to end, or None.

@@ -14,7 +14,10 @@ from typing import Any
 
 Facts = dict[str, Any]
 
-STATUSES = ("completed", "running", "waiting", "failed")
+STATUSES = ("completed", "pruned", "running", "waiting", "failed")
+# To KerasTuner one that was stopped early is completed: it has a score, and may be the best.
+SCORED = ("completed", "pruned")
+FINISHED = (*SCORED, "failed")  # how an attempt ends that ends its trial
 # What KerasTuner calls a trial that is to be tried again; in its files it is also what one is that was lost.
 AGAIN = "INVALID"
 ENDED = ("COMPLETED", "FAILED")
@@ -30,7 +33,8 @@ class Attempt:
         device: On what; None where nothing tells.
         began: When it was granted, in Unix seconds.
         ended: When it ended or was lost; None while it runs.
-        outcome: `running`, `completed`, `failed`, `again` (KerasTuner runs the trial once more) or `lost`.
+        outcome: `running`, `completed`, `pruned` (stopped early), `failed`, `again` (KerasTuner runs the trial once
+            more) or `lost`.
         reason: Why it was lost; empty otherwise.
         counted: Whether the loss counts towards the limit of attempts.
         seconds: How long it took, by the chief's own clock; None where nothing tells.
@@ -67,8 +71,8 @@ class Trial:
 
     Attributes:
         id: KerasTuner's.
-        status: `completed`, `running`, `waiting` (to run again), `failed`; `damaged` where nothing tells; else
-            KerasTuner's word.
+        status: `completed`, `pruned` (stopped early, with a score), `running`, `waiting` (to run again), `failed`;
+            `damaged` where nothing tells; else KerasTuner's word.
         score: The objective's value; None without one that is a number.
         best_epoch: The epoch of that value, from 1.
         values: The hyperparameters.
@@ -76,6 +80,7 @@ class Trial:
         attempts: Every attempt, the first first.
         epochs: What was reported after each epoch, of every attempt.
         of: How many epochs the attempt in hand has; None where nothing tells.
+        pruned: Why it was to be stopped early; empty where it was not.
         version: The record's version at the last change of this trial.
     """
 
@@ -88,7 +93,13 @@ class Trial:
     attempts: list[Attempt] = field(default_factory=list)
     epochs: list[Epoch] = field(default_factory=list)
     of: int | None = None
+    pruned: str = ""
     version: int = 0
+
+    @property
+    def scored(self) -> bool:
+        """Whether it has ended with a score."""
+        return self.status in SCORED and self.score is not None
 
     @property
     def last(self) -> Attempt | None:
@@ -98,7 +109,7 @@ class Trial:
     @property
     def ran(self) -> Attempt | None:
         """The attempt that gave the trial its end, or the last one."""
-        ended = [x for x in self.attempts if x.outcome in ("completed", "failed")]
+        ended = [x for x in self.attempts if x.outcome in FINISHED]
         return ended[-1] if ended else self.last
 
     @property
@@ -123,7 +134,9 @@ class Trial:
 
     @property
     def reason(self) -> str:
-        """Why it waits or has failed, in a line; empty otherwise."""
+        """Why it waits, has failed or was stopped early, in a line; empty otherwise."""
+        if self.status == "pruned":
+            return self.pruned
         if self.status not in ("waiting", "failed"):
             return ""
         waits = self.status == "waiting" and self.last is not None and self.last.outcome == "lost"
@@ -256,12 +269,15 @@ class Record:
             self.began = time if self.began is None else min(time, self.began)
         at = time or 0.0
         name = event.get("trial")
-        if kind in ("grant", "end", "lost", "epoch"):
+        if kind in ("grant", "end", "lost", "epoch", "pruned"):
             if not isinstance(name, str):
                 return None
             trial = self.trial(name)
             if kind == "epoch":
                 _epoch(trial, event, at)
+                return None
+            if kind == "pruned":
+                trial.pruned = text(event.get("reason")) or "stopped early"
                 return None
             if kind == "grant":
                 self._granted(trial, event, at)
@@ -296,7 +312,7 @@ class Record:
         told = last is not None and last.outcome != "again"
         if word in ENDED or not told:
             # What has ended stays so, whatever a crash has kept out of the log; else the log knows best.
-            trial.status = "waiting" if word == AGAIN else str(word or trial.status).lower()
+            trial.status = "waiting" if word == AGAIN else _word(trial, word or trial.status)
             if word in ENDED and last is not None and last.outcome == "running":
                 last.outcome, last.ended = trial.status, last.ended or self.last_event
         hyperparameters = facts.get("hyperparameters")
@@ -343,8 +359,8 @@ class Record:
 
     @property
     def done(self) -> list[Trial]:
-        """The completed trials with a score, the best first."""
-        done = [x for x in self.trials.values() if x.status == "completed" and x.score is not None]
+        """The completed trials with a score, and those that were stopped early, the best first."""
+        done = [x for x in self.trials.values() if x.scored]
         return sorted(done, key=lambda x: (self.sign * (x.score or 0.0), _by_number(x.id)))
 
     @property
@@ -365,14 +381,14 @@ class Record:
     def seconds_left(self, now: float) -> float | None:
         """About how long the search will still take, in seconds; None where that cannot be told.
 
-        By the time that completed trials took, over as many at once as run now.
+        By the time that trials took which have a score, over as many at once as run now.
         """
-        took = [x.seconds for x in self.trials.values() if x.status == "completed" and x.seconds is not None]
+        took = [x.seconds for x in self.trials.values() if x.status in SCORED and x.seconds is not None]
         if self.max_trials is None or not took or self.state not in ("running", "closing"):
             return None
         mean = sum(took) / len(took)
         running = [x for x in self.trials.values() if x.status == "running" and x.last is not None]
-        to_begin = self.max_trials - sum(x.status in ("completed", "failed", "running") for x in self.trials.values())
+        to_begin = self.max_trials - sum(x.status in (*FINISHED, "running") for x in self.trials.values())
         if self.state == "closing":
             to_begin = 0
         elapsed = [min(mean, max(0.0, now - x.last.began)) for x in running if x.last is not None]
@@ -435,7 +451,7 @@ class Record:
 
 def _ended(trial: Trial, event: Facts, at: float) -> None:
     status = event.get("status")
-    word = {"COMPLETED": "completed", "FAILED": "failed", AGAIN: "again"}.get(str(status), str(status).lower())
+    word = "again" if status == AGAIN else _word(trial, status)
     last = trial.last
     if last is None:
         last = Attempt(1, text(event.get("worker")) or "?", None, at)
@@ -445,6 +461,11 @@ def _ended(trial: Trial, event: Facts, at: float) -> None:
         last.ended, last.outcome, last.seconds = at, word, number(event.get("seconds"))
     trial.status = "waiting" if word == "again" else word
     trial.score = number(event.get("score"))
+
+
+def _word(trial: Trial, status: Any) -> str:
+    """The word for KerasTuner's status of a trial, which knows none for one that was stopped early."""
+    return "pruned" if status == "COMPLETED" and trial.pruned else str(status).lower()
 
 
 def _lost(trial: Trial, event: Facts, at: float) -> None:

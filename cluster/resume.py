@@ -40,6 +40,7 @@ class Progress:
         callbacks: The counters of each callback, in the order of the list.
         stopped: Whether a callback such as EarlyStopping has ended the execution.
         weights: The file beside `state.json` that belongs to `epoch`.
+        pruned: Whether the trial was stopped early: the execution in hand is its last.
     """
 
     done: list[dict[str, Any]] = field(default_factory=list)
@@ -49,6 +50,7 @@ class Progress:
     callbacks: list[dict[str, Any]] = field(default_factory=list)
     stopped: bool = False
     weights: str | None = None
+    pruned: bool = False
 
 
 class Attempt:
@@ -71,6 +73,7 @@ class Attempt:
             self._taken_up = _read(self._earlier)
             self._progress.done = list(self._taken_up.done)
             self._progress.best_value = self._taken_up.best_value
+            self._progress.pruned = self._taken_up.pruned
 
     # --- executions
 
@@ -94,6 +97,22 @@ class Attempt:
             self._progress.done.append(result)
             self._forget_epochs()
             self._write()
+
+    # --- stopped early
+
+    @property
+    def execution(self) -> int:
+        """The execution in hand, from 0."""
+        return max(0, self._execution)
+
+    @property
+    def pruned(self) -> bool:
+        """Whether the trial was stopped early, in this attempt or in one before."""
+        return self._progress.pruned
+
+    def prune(self) -> None:
+        """The trial is stopped early: it is kept with the epoch, or with the execution, that ends next."""
+        self._progress.pruned = True
 
     # --- epochs
 

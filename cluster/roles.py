@@ -30,7 +30,7 @@ from cluster.logs import Output, Told, Unkept
 from cluster.observer import Looker, Observer
 from cluster.policy import Policy
 from cluster.program import Identity, Program, own_traceback
-from cluster.record import Record
+from cluster.record import SCORED, Record
 from cluster.report.background import Drawings
 from cluster.rpc.client import ChiefClient, RemoteSession
 from cluster.search import Search
@@ -148,7 +148,7 @@ class OwnerRole(abc.ABC):
 
     def _prepare_report(self, record: Record) -> None:
         """In the last round of a search, what draws its report is loaded beside it."""
-        if record.max_trials is not None and record.counts.get("completed"):
+        if record.max_trials is not None and any(record.counts.get(x) for x in SCORED):
             to_begin = record.max_trials - len(record.trials)
             if to_begin <= record.counts.get("running", 0):
                 self._drawings.prepare(Path(record.directory))

@@ -24,6 +24,7 @@ from cluster.errors import CannotSave, LeaseLost, SearchFailed
 from cluster.leases import Lease, LeaseTable
 from cluster.past import Past
 from cluster.policy import Policy
+from cluster.pruning import Pruning
 from cluster.seams import FINISHED, OwnedOracle
 from cluster.state import EPOCHS, EventLog, cannot_save, is_of_the_disk
 
@@ -89,6 +90,7 @@ class Search:
         self._clock = clock
         self._events = EventLog(directory)
         self._epochs = EventLog(directory, name=EPOCHS, durable=False)
+        self._pruning = Pruning(oracle, policy, past.pruned, self._epochs.read() if policy.prune else ())
         self._changed = threading.Condition(threading.RLock())
         self._dry_until = 0.0  # the oracle has nothing before this time, unless something changes
         self._failures_in_a_row = 0
@@ -185,8 +187,10 @@ class Search:
             self._heard[trial_id] = self._clock()
             return self._owned.oracle.update_trial(trial_id, metrics, step=step)
 
-    def report_epoch(self, trial_id: str, attempt: int, epoch: int, logs: dict[str, float], of: int = 0) -> None:
-        """Takes the metrics of one epoch, for the eye: they are not the oracle's.
+    def report_epoch(
+        self, trial_id: str, attempt: int, epoch: int, logs: dict[str, float], of: int = 0, execution: int = 0
+    ) -> bool:
+        """Takes the metrics of one epoch, for the eye and for `--prune`: they are not the oracle's.
 
         Args:
             trial_id: The trial.
@@ -194,6 +198,10 @@ class Search:
             epoch: The epoch, counted from 0.
             logs: Its metrics.
             of: How many epochs there are; 0 where that is not known.
+            execution: Which execution of the trial, from 0.
+
+        Returns:
+            Whether the trial is stopped early: it trains no more, and ends with what it has.
 
         Raises:
             LeaseLost: the attempt is over, and the worker stops training.
@@ -202,7 +210,16 @@ class Search:
         with self._changed, contextlib.suppress(CannotSave):  # a disk that is full is met by what counts soon enough
             if not self._closed:
                 finite = {name: value if math.isfinite(value) else None for name, value in logs.items()}
-                self._epochs.append("epoch", trial=trial_id, attempt=attempt, epoch=epoch, of=of, logs=finite)
+                about = {"trial": trial_id, "attempt": attempt, "epoch": epoch}
+                which = {"execution": execution} if execution else {}
+                self._epochs.append("epoch", **about, of=of, logs=finite, **which)
+                why = self._pruning.verdict(trial_id, execution, epoch, logs, of)
+                if why is not None and trial_id not in self._pruning.told:
+                    self._events.append("pruned", **about, reason=why)  # before anybody is told of it
+                    self._pruning.told[trial_id] = why
+                    log.info("trial %s is stopped early: it was %s", trial_id, why)
+                return why is not None
+        return False
 
     def report_progress(self, trial_id: str, attempt: int) -> None:
         """The trial has got somewhere, in the middle of an epoch or at its end.
@@ -232,6 +249,7 @@ class Search:
             try:
                 # In this order: the trial's file, the event, the oracle's file. A crash between any two is mended when
                 # the project is opened again, and a repeat of this call is then known as one.
+                self._pruning.end(trial)
                 kept = self._owned.end(trial)
                 self.leases.end(trial.trial_id, attempt)
                 seconds = self._clock() - self._began.pop(trial.trial_id, self._clock())

@@ -19,8 +19,8 @@ from cluster import follow
 from cluster.record import Facts, Record
 from cluster.record import Trial as Of
 
-STYLES = {"completed": "green", "running": "cyan", "waiting": "yellow", "failed": "red"}
-IN_HEADLINE = {name: name for name in STYLES} | {"waiting": "waiting to run again"}
+STYLES = {"completed": "green", "pruned": "blue", "running": "cyan", "waiting": "yellow", "failed": "red"}
+IN_HEADLINE = {name: name for name in STYLES} | {"waiting": "waiting to run again", "pruned": "stopped early"}
 
 
 @dataclass(frozen=True)
@@ -29,8 +29,8 @@ class Trial:
 
     Attributes:
         trial: Its id.
-        status: `completed`, `running`, `waiting` (to run again), `failed`; `damaged` where nothing tells; else
-            KerasTuner's word.
+        status: `completed`, `pruned` (stopped early, with a score), `running`, `waiting` (to run again), `failed`;
+            `damaged` where nothing tells; else KerasTuner's word.
         score: The objective's value; None without one that is a number.
         attempts: How often it was granted; None where no event tells.
         worker: Who runs it, or ran it last.
@@ -40,7 +40,7 @@ class Trial:
         epochs: How many it has; None where nothing tells.
         so_far: The best value of the objective after one of them; None where nothing tells.
         hyperparameters: Their values.
-        reason: Why it waits or has failed; empty otherwise.
+        reason: Why it waits, has failed or was stopped early; empty otherwise.
     """
 
     trial: str
@@ -122,7 +122,7 @@ class Standing:
         if self.trials:
             console.print()
             console.print(_table(self.trials))
-        told = [trial for trial in self.trials if trial.reason]
+        told = [trial for trial in self.trials if trial.reason and trial.status != "pruned"]
         if told:
             console.print()
         for trial in told:

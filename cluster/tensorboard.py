@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from cluster.record import ENDED, Epoch, Parameter, Record, Trial
+from cluster.record import FINISHED, SCORED, Epoch, Parameter, Record, Trial
 
 log = logging.getLogger(__name__)
 
@@ -83,7 +83,7 @@ class TensorBoard:
     def _write(self, record: Record, trial: Trial) -> None:
         path = self._root / trial.id / FILE
         written = self._written.get(trial.id)
-        ended = trial.status.upper() in ENDED
+        ended = trial.status in FINISHED
         size = _size(path)
         if written is not None and written.size == size and written.values == trial.values and not written.ended:
             before = trial.epochs[written.epochs - 1] if written.epochs else None
@@ -160,7 +160,7 @@ def _end(trial: Trial) -> Iterator[Any]:
 
     ran = trial.ran
     time = (None if ran is None else ran.ended) or (trial.epochs[-1].time if trial.epochs else 0.0)
-    completed = trial.status == "completed"
+    completed = trial.status in SCORED
     if completed and trial.score is not None:
         value = summary_pb2.Summary.Value(tag=SCORE, simple_value=trial.score)
         yield _event(summary_pb2.Summary(value=[value]), time, trial.best_epoch or 0)

@@ -65,7 +65,9 @@ class Session(Protocol):
 
     def next_trial(self, timeout: float) -> Grant | Answer: ...
     def update_trial(self, trial_id: str, attempt: int, metrics: dict[str, float], step: int) -> Any: ...
-    def report_epoch(self, trial_id: str, attempt: int, epoch: int, logs: dict[str, float], of: int = 0) -> None: ...
+    def report_epoch(
+        self, trial_id: str, attempt: int, epoch: int, logs: dict[str, float], of: int = 0, execution: int = 0
+    ) -> bool: ...
     def report_progress(self, trial_id: str, attempt: int) -> None: ...
     def end_trial(self, trial: Any, attempt: int) -> None: ...
     def trial(self, trial_id: str) -> Any: ...
@@ -132,6 +134,7 @@ class OracleProxy:
             "_trial_class": trial_class,
             "_attempts": {},
             "_device": device,
+            "_stopped": set(),  # trials that are stopped early
             "_last_chance": set(),  # trials that ran out of memory in an attempt before
             "_progress_at": time.monotonic(),
             "verbose": 0,
@@ -159,6 +162,7 @@ class OracleProxy:
     _trial_class: Callable[..., Any]
     _attempts: dict[str, int]
     _device: Device
+    _stopped: set[str]
     _last_chance: set[str]
     _progress_at: float
     verbose: int
@@ -206,13 +210,16 @@ class OracleProxy:
         plain = {name: float(value) for name, value in metrics.items()}
         return self._session.update_trial(trial_id, self.attempt_of(trial_id), plain, step)
 
-    def report_epoch(self, trial_id: str, epoch: int, logs: dict[str, float], of: int = 0) -> None:
-        """Tells the chief of one epoch, of so many.
+    def report_epoch(self, trial_id: str, epoch: int, logs: dict[str, float], of: int = 0, execution: int = 0) -> bool:
+        """Tells the chief of one epoch, of so many; returns whether the trial is stopped early.
 
         Raises:
             LeaseLost: the trial was given to another worker; training ends here.
         """
-        self._session.report_epoch(trial_id, self.attempt_of(trial_id), epoch, logs, of)
+        stop = self._session.report_epoch(trial_id, self.attempt_of(trial_id), epoch, logs, of, execution)
+        if stop:
+            self._stopped.add(trial_id)
+        return stop
 
     def report_progress(self, trial_id: str) -> None:
         """Tells the chief that the trial gets somewhere; may be called often.
@@ -231,6 +238,8 @@ class OracleProxy:
         if trial.message:
             trial.message = without_own_frames(trial.message)
         outcome = "failed" if trial.status == "INVALID" else str(trial.status).lower()  # whether it runs again or not
+        if outcome == "completed" and trial.trial_id in self._stopped:
+            outcome = "pruned"
         self._output.end(outcome, trial.message or "")
         try:
             self._session.end_trial(trial, attempt)

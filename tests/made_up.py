@@ -40,6 +40,7 @@ class MadeUp:
         running: How many of the last trials still run.
         lost: How many trials lost their first worker.
         failed: How many failed.
+        pruned: How many of the last that have ended were stopped early, after their first epoch.
         over: Whether the search has ended.
         seed: Of what is drawn.
         objective: The metric's name.
@@ -53,6 +54,7 @@ class MadeUp:
     running: int = 0
     lost: int = 2
     failed: int = 1
+    pruned: int = 0
     over: bool = True
     seed: int = 1
     objective: str = "val_accuracy"
@@ -86,6 +88,7 @@ def write(project: Path, like: MadeUp | None = None) -> Path:
         values = _values(draw)
         running = number >= like.trials - like.running
         failed = not running and number % max(2, like.trials // max(1, like.failed)) == 1 and like.failed > 0
+        pruned = not failed and like.trials - like.running - like.pruned <= number < like.trials - like.running
         lost = number < like.lost
         attempt = 1 + lost
         worker = min(free, key=lambda x: free[x])
@@ -99,6 +102,7 @@ def write(project: Path, like: MadeUp | None = None) -> Path:
         events.append(_grant(free, worker, name, attempt, values))
         top = 0.95 - 0.1 * abs(math.log10(values["rate"]) + 2.5) - 0.02 * (values["optimizer"] == "sgd")
         seen = [top - 0.3 / (n + 2) + draw.gauss(0, 0.004) for n in range(like.epochs)]
+        seen = seen[:1] if pruned else seen
         shown = seen[: max(1, like.epochs // 2)] if running else seen
         for epoch, value in enumerate(shown):
             logs = {"loss": 1 - value, "accuracy": value + 0.01, "val_loss": 1.1 - value, like.objective: value}
@@ -121,7 +125,10 @@ def write(project: Path, like: MadeUp | None = None) -> Path:
         }
         (place / "trial.json").write_text(json.dumps(facts))
         if not running:
-            end = free[worker] = began + 2.0 * like.epochs + draw.random()
+            end = free[worker] = began + 2.0 * len(seen) + draw.random()
+            if pruned:
+                verdict = {"epoch": 0, "reason": "not among the best 1 of 3 after 1 epoch (--prune asha)"}
+                events.append({"time": began + 2.0, "event": "pruned", "trial": name, "attempt": attempt, **verdict})
             about = {"event": "end", "trial": name, "attempt": attempt, "worker": worker, "status": status}
             events.append({"time": end, **about, "score": score, "seconds": round(end - began, 3)})
     events.sort(key=lambda x: x["time"])

@@ -44,8 +44,13 @@ def export(
         ) from error
     record = looking.read(place) if looking.is_address(place) else follow.read(Path(place))
     done = optuna_export.export(record, optuna, name, overwrite=overwrite, each=_shown)
-    counts = [(done.states["COMPLETE"], "completed"), (done.states["FAIL"], "failed")]
-    words = " and ".join(f"{count} {word}" for count, word in counts if count)
+    counts = [
+        (done.states["COMPLETE"], "completed"),
+        (done.states["PRUNED"], "pruned"),
+        (done.states["FAIL"], "failed"),
+    ]
+    *before, last = [f"{count} {word}" for count, word in counts if count]
+    words = " and ".join([x for x in (", ".join(before), last) if x])
     total = sum(done.states.values())
     best = "" if done.best is None else f", best {record.metric}={done.best:.5g}"
     left = f"; {done.left_out} that had not ended left out" if done.left_out else ""

@@ -10,7 +10,7 @@ from collections import defaultdict
 from dataclasses import asdict
 from typing import Any
 
-from cluster.record import Attempt, Facts, Record, Trial, Worker
+from cluster.record import FINISHED, Attempt, Facts, Record, Trial, Worker
 from cluster.watched import Reading
 
 OVER = ("ended", "failed", "stopped")
@@ -123,7 +123,7 @@ def _per_hour(record: Record, until: float) -> float | None:
     if record.resumed is None or until <= record.resumed:
         return None
     ended = sum(
-        x.ended is not None and x.ended >= record.resumed and x.outcome in ("completed", "failed")
+        x.ended is not None and x.ended >= record.resumed and x.outcome in FINISHED
         for trial in record.trials.values()
         for x in trial.attempts
     )
@@ -141,7 +141,7 @@ def _worker(worker: Worker, attempts: list[tuple[Trial, Attempt]], until: float)
         "host": worker.host,
         "device": worker.device,
         "here": worker.here,
-        "trials": sum(x.outcome in ("completed", "failed") for x in own),
+        "trials": sum(x.outcome in FINISHED for x in own),
         "losses": sum(x.outcome == "lost" for x in own),
         "running": [trial.id for trial, x in attempts if trial.status == "running" and x is trial.last],
         "seconds_busy": busy,
@@ -155,7 +155,7 @@ def _story(trial: Trial) -> list[Facts]:
     for attempt in trial.attempts:
         told.append((attempt.began, _began(attempt)))
         if attempt.ended is not None:
-            told.append((attempt.ended, _ended(attempt)))
+            told.append((attempt.ended, _ended(trial, attempt)))
     for epoch in trial.epochs:
         logs = ", ".join(f"{name}={value:.5g}" for name, value in epoch.logs.items() if value is not None)
         told.append((epoch.time, f"epoch {epoch.number}: {logs}"))
@@ -166,9 +166,10 @@ def _began(attempt: Attempt) -> str:
     return f"attempt {attempt.number} on {attempt.worker}{f', {attempt.device}' if attempt.device else ''}"
 
 
-def _ended(attempt: Attempt) -> str:
-    words = {"again": "is to run again", "lost": "was lost"}.get(attempt.outcome, attempt.outcome)
-    return f"attempt {attempt.number} {words}{f': {attempt.reason}' if attempt.reason else ''}"
+def _ended(trial: Trial, attempt: Attempt) -> str:
+    known = {"again": "is to run again", "lost": "was lost", "pruned": "was stopped early"}
+    reason = trial.pruned if attempt.outcome == "pruned" else attempt.reason
+    return f"attempt {attempt.number} {known.get(attempt.outcome, attempt.outcome)}{f': {reason}' if reason else ''}"
 
 
 def _natural(name: str) -> tuple[str, int, str]:

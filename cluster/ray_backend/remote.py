@@ -241,8 +241,11 @@ class TrialSession:
         self.updates.append((metrics, step))
         return self._oracle.update_trial(trial_id, metrics, step=step)
 
-    def report_epoch(self, trial_id: str, attempt: int, epoch: int, logs: dict[str, float], of: int = 0) -> None:
+    def report_epoch(
+        self, trial_id: str, attempt: int, epoch: int, logs: dict[str, float], of: int = 0, execution: int = 0
+    ) -> bool:
         self._epoch = {"epoch": epoch, "of": of, "logs": json.dumps(logs)}
+        return False  # it is Ray's scheduler that stops trials early
 
     def report_progress(self, trial_id: str, attempt: int) -> None:
         """Within an epoch there is nothing to tell."""

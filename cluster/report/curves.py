@@ -29,7 +29,10 @@ VALIDATION = "val_"
 
 
 def curves(record: Record) -> Facts | None:
-    """The objective after each epoch, of the best and the newest trials; the best and those that run stand out."""
+    """The objective after each epoch, of the best and the newest trials; the best and those that run stand out.
+
+    One that was stopped early has a mark at its end.
+    """
     trials, count = series.drawn_curves(record)
     if not trials:
         return None
@@ -43,22 +46,25 @@ def curves(record: Record) -> Facts | None:
     for trial in order:
         line = lines[trial.id]
         is_best = best is not None and trial.id == best.id
-        kind = "best" if is_best else "running" if trial.status == "running" else "others"
-        colour = {"best": VERMILLION, "running": SKY, "others": GREY}[kind]
+        kind = "best" if is_best else trial.status if trial.status in ("running", "pruned") else "others"
+        colour = {"best": VERMILLION, "running": SKY}.get(kind, GREY)
         alone = len(line) == 1
+        name_of = {"best": f"best: trial {safe(trial.id, 20)}", "pruned": "stopped early", "others": "other trials"}
         trace: Facts = {
             "type": "scatter",
-            "mode": "lines+markers" if is_best or alone else "lines",
-            "name": {"best": f"best: trial {safe(trial.id, 20)}", "running": "running", "others": "other trials"}[kind],
+            "mode": "lines+markers" if is_best or alone or kind == "pruned" else "lines",
+            "name": name_of.get(kind, kind),
             "legendgroup": kind,
             "showlegend": kind not in {x["legendgroup"] for x in data},
             "x": [None if x is None else x[0] for x in line],
             "y": rounded(None if x is None else x[1] for x in line),
             "line": {"color": colour, "width": 3 if is_best else 1.5},
             "marker": {"size": 6, "color": colour},
-            "opacity": 1 if kind != "others" else 0.5,
+            "opacity": 0.5 if colour == GREY else 1,
             "hovertemplate": f"trial {safe(trial.id, 20)}<br>epoch %{{x}}<br>{name} %{{y}}<extra></extra>",
         }
+        if kind == "pruned":  # a mark where it was stopped
+            trace["marker"] |= {"symbol": "x", "size": [0] * (len(line) - 1) + [7]}
         data.append(trace)
     layout = base(
         xaxis=title_of("epoch") | _whole(max(x for t in data for x in t["x"] if x)),

@@ -5,7 +5,7 @@ Owns words and units; what is known is `record.py`'s.
 
 from __future__ import annotations
 
-from cluster.record import Record
+from cluster.record import FINISHED, SCORED, Record
 from cluster.report.axes import short
 from cluster.report.series import bars
 
@@ -21,8 +21,10 @@ TITLES = {
 
 def headline(record: Record) -> str:
     """How many trials ended how, and the best, in a line."""
-    total, done = len(record.trials), record.counts.get("completed", 0)
+    counts = record.counts
+    total, done = len(record.trials), sum(counts.get(x, 0) for x in SCORED)
     text = f"{done} trial{'' if done == 1 else 's'} completed"
+    text += f" ({counts['pruned']} stopped early)" if "pruned" in counts else ""
     text += f", {total - done} not completed" if done < total else ""
     best = record.best
     if best is not None and best.score is not None:
@@ -83,7 +85,7 @@ def _time(record: Record) -> str:
 
 def _throughput(record: Record) -> str:
     busy, _ = busy_seconds(record)
-    done = record.counts.get("completed", 0) + record.counts.get("failed", 0)
+    done = sum(record.counts.get(x, 0) for x in FINISHED)
     if not busy or not done:
         return ""
     hourly = done * 3600 / busy

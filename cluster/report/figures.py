@@ -203,7 +203,7 @@ def importance(record: Record) -> Facts | None:
 
 def slices(record: Record) -> Facts | None:
     """A panel for each hyperparameter: its value and the objective of each completed trial."""
-    done = [x for x in record.ordered if x.status == "completed" and x.score is not None]
+    done = [x for x in record.ordered if x.scored]
     shown = [x for x in axes(record) if x.high > x.low or x.absent][:PANELS]
     if not done or not shown:
         return None

@@ -11,7 +11,7 @@ from cluster.record import Record, Trial
 from cluster.report.axes import Axis, axes
 from cluster.report.series import ended
 
-FEWEST = 8  # completed trials, below which nothing can be said
+FEWEST = 8  # trials with a score, below which nothing can be said
 ROWS = 500  # trials that are looked at at most
 TREES = 50
 SHUFFLES = 80  # of all hyperparameters together, about
@@ -25,9 +25,10 @@ def importance(record: Record) -> dict[str, float] | None:
     same trials give the same shares. Of many trials, as many as are quickly done, spread evenly.
 
     Returns:
-        The shares by name; None with too few completed trials, or where neither the trials nor their scores differ.
+        The shares by name; None with too few trials that have a score, or where neither the trials nor their scores
+        differ.
     """
-    trials = [x for x in ended(record) if x.status == "completed"]
+    trials = [x for x in ended(record) if x.scored]
     if len(trials) > ROWS:
         trials = [trials[n * len(trials) // ROWS] for n in range(ROWS)]
     inputs = [x for x in axes(record) if len({x.place(trial) for trial in trials}) > 1]

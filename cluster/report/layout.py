@@ -24,6 +24,7 @@ SCALE = ((0.0, "#9aa7b5"), (0.45, "#4a86cf"), (0.75, "#a35bb0"), (1.0, VERMILLIO
 # How an attempt ended: its colour, and a pattern for those who do not see it.
 OUTCOMES = {
     "completed": (BLUE, ""),
+    "pruned": (GREY, ""),
     "failed": (VERMILLION, "x"),
     "lost": (ORANGE, "/"),
     "again": (PURPLE, "\\"),

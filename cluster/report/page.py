@@ -137,7 +137,7 @@ def _table(name: str, title: str) -> str:
 
 def _messages(rows: Sequence[Facts]) -> list[str]:
     """What trials said that did not end well, each to be opened."""
-    telling = [row for row in rows if row["message"]]
+    telling = [row for row in rows if row["message"] and row["status"] != "PRUNED"]
     if not telling:
         return []
     lines = ["<h2>Failures</h2>"]

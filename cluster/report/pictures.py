@@ -108,15 +108,18 @@ def curves(record: Record) -> Figure | None:
         values += [x[1] for x in line if x is not None]
         is_best = best is not None and trial.id == best.id
         colour = VERMILLION if is_best else SKY if trial.status == "running" else GREY
-        label = f"best: trial {words(trial.id)}" if is_best else "running" if trial.status == "running" else "others"
+        kind = {"running": "running", "pruned": "stopped early"}.get(trial.status, "others")
+        label = f"best: trial {words(trial.id)}" if is_best else kind
+        early = label == "stopped early"  # with a mark where it was
         known = ax.get_legend_handles_labels()[1]
         ax.plot(
             [math.nan if x is None else x[0] for x in line],
             [math.nan if x is None else x[1] for x in line],
             color=colour,
             linewidth=2.4 if is_best else 1,
-            alpha=0.45 if label == "others" else 1,
-            marker="o" if is_best or len(line) == 1 else "",
+            alpha=0.45 if colour == GREY else 1,
+            marker="x" if early else "o" if is_best or len(line) == 1 else "",
+            markevery=[len(line) - 1] if early else None,
             markersize=4,
             label="_" if label in known else label,
         )
@@ -194,7 +197,7 @@ def importance(record: Record) -> Figure | None:
 
 def slices(record: Record) -> Figure | None:
     """A panel for each hyperparameter: its value and the objective of each completed trial."""
-    trials = [x for x in record.ordered if x.status == "completed" and x.score is not None]
+    trials = [x for x in record.ordered if x.scored]
     shown = _differing(record)
     if not trials or not shown:
         return None

@@ -16,7 +16,7 @@ from cluster.record import Epoch, Record, Trial
 
 CURVES = 100  # how many trials' curves are drawn at most
 POINTS = 200  # how many epochs of each
-OUTCOMES = ("completed", "failed", "lost", "again", "running")
+OUTCOMES = ("completed", "pruned", "failed", "lost", "again", "running")
 
 
 @dataclass(frozen=True)
@@ -24,7 +24,7 @@ class History:
     """The trials that have ended, in the order of their end, numbered from 1.
 
     Attributes:
-        trials: The completed trials with a score, each with its number.
+        trials: The trials with a score, each with its number.
         best: The best score so far, each with the number from which on it is; empty where nothing tells the direction.
         failed: The failed trials, each with its number.
         count: How many have ended.
@@ -47,7 +47,7 @@ class Bar:
         begin: When it began, in seconds after the search did.
         length: How long it took, or has taken so far, in seconds.
         outcome: How it ended; `running` where it has not.
-        reason: Why it was lost, or why the trial failed; empty otherwise.
+        reason: Why it was lost, or why the trial failed or was stopped early; empty otherwise.
     """
 
     row: str
@@ -76,7 +76,7 @@ class Bounds:
 
 def ended(record: Record) -> list[Trial]:
     """The trials that have ended, in the order in which they did; by id where nothing tells when."""
-    done = [x for x in record.ordered if (x.status == "completed" and x.score is not None) or x.status == "failed"]
+    done = [x for x in record.ordered if x.scored or x.status == "failed"]
     return sorted(done, key=_end)
 
 
@@ -191,8 +191,8 @@ def bars(record: Record) -> list[Bar]:
         lane = next((n for n, until in enumerate(busy) if until <= attempt.began + 0.05), len(busy))
         busy[lane : lane + 1] = [end]
         row = " · ".join(x for x in (attempt.worker, attempt.device) if x) + ("" if lane == 0 else f" ({lane + 1})")
-        failed = attempt.outcome == "failed"
-        reason = attempt.reason or (trial.message.strip().rpartition("\n")[2] if failed else "")
+        told = {"failed": trial.message.strip().rpartition("\n")[2], "pruned": trial.pruned}
+        reason = attempt.reason or told.get(attempt.outcome, "")
         found.append(
             Bar(row, trial.id, attempt.number, attempt.began - began, end - attempt.began, attempt.outcome, reason)
         )

@@ -47,7 +47,7 @@ def rows(record: Record) -> list[dict[str, Any]]:
     for trial in [*good, *(x for x in record.ordered if x.id not in seen)]:
         ran = trial.ran
         # A trial that failed may carry a score, and would be taken for a good one.
-        score = trial.score if trial.status == "completed" else None
+        score = trial.score if trial.scored else None
         found.append(
             {
                 "trial": trial.id,
@@ -90,7 +90,7 @@ def _markdown(record: Record, found: list[dict[str, Any]], pictures: Sequence[st
     if len(found) > ROWS:
         lines += ["", f"{len(found) - ROWS} more are in `trials.csv`."]
     for row in found:
-        if row["message"]:
+        if row["message"] and row["status"] != "PRUNED":
             text = str(row["message"]).rstrip()
             fence = "`" * max(3, 1 + max((len(x) for x in re.findall("`+", text)), default=0))
             lines += ["", f"## Trial {row['trial']}: {row['status']}", "", fence, text, fence]

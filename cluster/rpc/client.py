@@ -239,19 +239,29 @@ class RemoteSession:
         )
         return codec.trial_from_json(self._call("UpdateTrial", request).body)
 
-    def report_epoch(self, trial_id: str, attempt: int, epoch: int, logs: dict[str, float], of: int = 0) -> None:
+    def report_epoch(
+        self, trial_id: str, attempt: int, epoch: int, logs: dict[str, float], of: int = 0, execution: int = 0
+    ) -> bool:
         request = pb.ReportEpochRequest(
-            search=self._index, trial_id=trial_id, attempt=attempt, epoch=epoch, logs=logs, of=of
+            search=self._index,
+            trial_id=trial_id,
+            attempt=attempt,
+            epoch=epoch,
+            logs=logs,
+            of=of,
+            execution=execution,
         )
-        self._report("ReportEpoch", request)
+        reply = self._report("ReportEpoch", request)
+        return reply is not None and bool(reply.stop)
 
     def report_progress(self, trial_id: str, attempt: int) -> None:
         self._report("ReportProgress", pb.ReportProgressRequest(search=self._index, trial_id=trial_id, attempt=attempt))
 
-    def _report(self, method: str, request: Any) -> None:
-        """For the eye and for watchdogs: training does not wait for a chief that is away."""
+    def _report(self, method: str, request: Any) -> Any:
+        """For the eye and for watchdogs: training does not wait for a chief that is away, which gives None."""
         with contextlib.suppress(ChiefUnreachable):
-            self._call(method, request, REPORT_SECONDS, patience=0.0)
+            return self._call(method, request, REPORT_SECONDS, patience=0.0)
+        return None
 
     def end_trial(self, trial: Any, attempt: int) -> None:
         text = codec.trial_to_json(trial)

@@ -183,7 +183,7 @@ class UpdateTrialRequest(_message.Message):
     def __init__(self, search: _Optional[int] = ..., trial_id: _Optional[str] = ..., attempt: _Optional[int] = ..., metrics: _Optional[_Mapping[str, float]] = ..., step: _Optional[int] = ...) -> None: ...
 
 class ReportEpochRequest(_message.Message):
-    __slots__ = ("search", "trial_id", "attempt", "epoch", "logs", "of")
+    __slots__ = ("search", "trial_id", "attempt", "epoch", "logs", "of", "execution")
     class LogsEntry(_message.Message):
         __slots__ = ("key", "value")
         KEY_FIELD_NUMBER: _ClassVar[int]
@@ -197,13 +197,21 @@ class ReportEpochRequest(_message.Message):
     EPOCH_FIELD_NUMBER: _ClassVar[int]
     LOGS_FIELD_NUMBER: _ClassVar[int]
     OF_FIELD_NUMBER: _ClassVar[int]
+    EXECUTION_FIELD_NUMBER: _ClassVar[int]
     search: int
     trial_id: str
     attempt: int
     epoch: int
     logs: _containers.ScalarMap[str, float]
     of: int
-    def __init__(self, search: _Optional[int] = ..., trial_id: _Optional[str] = ..., attempt: _Optional[int] = ..., epoch: _Optional[int] = ..., logs: _Optional[_Mapping[str, float]] = ..., of: _Optional[int] = ...) -> None: ...
+    execution: int
+    def __init__(self, search: _Optional[int] = ..., trial_id: _Optional[str] = ..., attempt: _Optional[int] = ..., epoch: _Optional[int] = ..., logs: _Optional[_Mapping[str, float]] = ..., of: _Optional[int] = ..., execution: _Optional[int] = ...) -> None: ...
+
+class ReportEpochReply(_message.Message):
+    __slots__ = ("stop",)
+    STOP_FIELD_NUMBER: _ClassVar[int]
+    stop: bool
+    def __init__(self, stop: bool = ...) -> None: ...
 
 class ReportProgressRequest(_message.Message):
     __slots__ = ("search", "trial_id", "attempt")

@@ -68,7 +68,7 @@ class ClusterStub(object):
         self.ReportEpoch = channel.unary_unary(
                 '/keras_tuning_cluster.Cluster/ReportEpoch',
                 request_serializer=cluster_dot_rpc_dot_cluster__pb2.ReportEpochRequest.SerializeToString,
-                response_deserializer=cluster_dot_rpc_dot_cluster__pb2.Empty.FromString,
+                response_deserializer=cluster_dot_rpc_dot_cluster__pb2.ReportEpochReply.FromString,
                 _registered_method=True)
         self.ReportProgress = channel.unary_unary(
                 '/keras_tuning_cluster.Cluster/ReportProgress',
@@ -168,7 +168,8 @@ class ClusterServicer(object):
         raise NotImplementedError('Method not implemented!')
 
     def ReportEpoch(self, request, context):
-        """Missing associated documentation comment in .proto file."""
+        """The answer says whether the trial is stopped early.
+        """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
@@ -274,7 +275,7 @@ def add_ClusterServicer_to_server(servicer, server):
             'ReportEpoch': grpc.unary_unary_rpc_method_handler(
                     servicer.ReportEpoch,
                     request_deserializer=cluster_dot_rpc_dot_cluster__pb2.ReportEpochRequest.FromString,
-                    response_serializer=cluster_dot_rpc_dot_cluster__pb2.Empty.SerializeToString,
+                    response_serializer=cluster_dot_rpc_dot_cluster__pb2.ReportEpochReply.SerializeToString,
             ),
             'ReportProgress': grpc.unary_unary_rpc_method_handler(
                     servicer.ReportProgress,
@@ -516,7 +517,7 @@ class Cluster(object):
             target,
             '/keras_tuning_cluster.Cluster/ReportEpoch',
             cluster_dot_rpc_dot_cluster__pb2.ReportEpochRequest.SerializeToString,
-            cluster_dot_rpc_dot_cluster__pb2.Empty.FromString,
+            cluster_dot_rpc_dot_cluster__pb2.ReportEpochReply.FromString,
             options,
             channel_credentials,
             insecure,

@@ -194,11 +194,11 @@ class ClusterService(cluster_pb2_grpc.ClusterServicer):
         return pb.Json(body=codec.trial_to_json(trial))
 
     @_answered
-    def ReportEpoch(self, request: pb.ReportEpochRequest, context: Context) -> pb.Empty:
-        self._search(request, context).report_epoch(
-            request.trial_id, request.attempt, request.epoch, dict(request.logs), request.of
+    def ReportEpoch(self, request: pb.ReportEpochRequest, context: Context) -> pb.ReportEpochReply:
+        stop = self._search(request, context).report_epoch(
+            request.trial_id, request.attempt, request.epoch, dict(request.logs), request.of, request.execution
         )
-        return pb.Empty()
+        return pb.ReportEpochReply(stop=stop)
 
     @_answered
     def ReportProgress(self, request: pb.ReportProgressRequest, context: Context) -> pb.Empty:

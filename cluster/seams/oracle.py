@@ -49,6 +49,11 @@ class OwnedOracle:
         ]
         return int(sum(rounds) * oracle.hyperband_iterations)
 
+    @property
+    def halves(self) -> bool:
+        """Whether it stops trials by rounds of its own, in which the best go on from where they were."""
+        return hasattr(self.oracle, "_get_num_brackets")
+
     def release(self) -> None:
         """Gives the oracle back as it was."""
         self.oracle.max_consecutive_failed_trials = self.max_consecutive_failures

@@ -20,11 +20,13 @@ class _Run:
         tuner: The tuner.
         attempt: Where this attempt is, and where the one before was.
         callbacks: What the program gave to `fit`, without KerasTuner's own.
+        results: What the executions so far have come to.
     """
 
     tuner: Any
     attempt: resume.Attempt
     callbacks: list[Any]
+    results: list[Any]
 
 
 _run: _Run | None = None
@@ -40,11 +42,15 @@ def run_trial(original: Callable[..., Any]) -> Callable[..., Any]:
         attempt_of = getattr(self.oracle, "attempt_of", None)
         if attempt_of is not None:  # else it is a search within a trial, which is the program's own affair
             place = Path(self.get_trial_dir(trial.trial_id))
-            _run = _Run(self, resume.Attempt(place, attempt_of(trial.trial_id)), [])
+            _run = _Run(self, resume.Attempt(place, attempt_of(trial.trial_id)), [], [])
+        run = _run
         try:
-            return original(self, trial, *args, **kwargs)
+            results = original(self, trial, *args, **kwargs)
         finally:
             _run = outer
+        if run is not None and run.attempt.pruned and isinstance(results, list):
+            return results[: len(run.results)]  # the score is of what was run
+        return results
 
     return wrapped
 
@@ -75,16 +81,19 @@ def build_and_fit_model(original: Callable[..., Any]) -> Callable[..., Any]:
         run = _run
         if run is None:
             return original(self, trial, *args, **kwargs)
+        if run.attempt.pruned and run.results:
+            return run.results[-1]  # KerasTuner asks for all executions; `run_trial` leaves this one out
         finished = run.attempt.begin_execution()
-        if finished is not None:
-            if "value" in finished:
-                return finished["value"]
-            history = History()
-            history.history = finished["history"]
-            return history
-        run.callbacks = [x for x in kwargs.get("callbacks") or [] if not getattr(x, "is_of_the_cluster", False)]
-        results = original(self, trial, *args, **kwargs)
-        run.attempt.end_execution(results.history if isinstance(results, History) else None, results)
+        if finished is None:
+            run.callbacks = [x for x in kwargs.get("callbacks") or [] if not getattr(x, "is_of_the_cluster", False)]
+            results = original(self, trial, *args, **kwargs)
+            run.attempt.end_execution(results.history if isinstance(results, History) else None, results)
+        elif "value" in finished:
+            results = finished["value"]
+        else:
+            results = History()
+            results.history = finished["history"]
+        run.results.append(results)
         return results
 
     return wrapped
@@ -113,7 +122,12 @@ def following_callback(original: type) -> type:
             report = getattr(self.tuner.oracle, "report_epoch", None)
             if report is not None:
                 of = (getattr(self, "params", None) or {}).get("epochs")
-                report(self.trial.trial_id, epoch, resume.scalars(logs), of if isinstance(of, int) else 0)
+                execution = 0 if _run is None else _run.attempt.execution
+                known = of if isinstance(of, int) else 0
+                if report(self.trial.trial_id, epoch, resume.scalars(logs), known, execution):
+                    self.model.stop_training = True  # at the end of this epoch, whose checkpoint is yet to be saved
+                    if _run is not None:
+                        _run.attempt.prune()
 
         def on_batch_end(self, batch: int, logs: Any = None) -> None:
             super().on_batch_end(batch, logs)

@@ -48,13 +48,14 @@ ORDER = [
     ["record"],
     ["chief", "trainer"],
     ["search", "placement", "coreshare"],
+    ["pruning"],
     ["trainer_process"],
     ["program", "leash", "seams"],
     ["seams.install"],
     ["seams.trial", "seams.reload", "seams.oracle", "seams.hyperband", "seams.stock", "seams.quiet", "seams.check"],
     ["resume", "leases", "past", "memory", "streams"],
     ["logs", "jsonlog"],
-    ["state", "policy", "notices", "asides", "lines", "afterimport", "devices", "slots", "cores"],
+    ["state", "policy", "prune", "notices", "asides", "lines", "afterimport", "iterators", "devices", "slots", "cores"],
     ["errors"],
 ]
 RANK = {name: rank for rank, names in enumerate(ORDER) for name in names}

@@ -99,6 +99,27 @@ def test_a_failed_trials_traceback_and_new_hyperparameters_arrive(wire: Wire) ->
     assert [hp.name for hp in wire.search.space().space] == ["x", "found"]
 
 
+def test_the_answer_to_an_epoch_says_whether_to_stop(wire: Wire, monkeypatch: pytest.MonkeyPatch) -> None:
+    told: list[tuple[Any, ...]] = []
+
+    def report_epoch(*about: Any) -> bool:
+        told.append(about)
+        return len(told) == 2
+
+    monkeypatch.setattr(wire.search, "report_epoch", report_epoch)
+    session = wire.session()
+    answers = [session.report_epoch("0", 1, epoch, {"score": 1.0}, 5, 2) for epoch in range(3)]
+    assert answers == [False, True, False]
+    assert told[0] == ("0", 1, 0, {"score": 1.0}, 5, 2)
+
+
+def test_a_chief_that_is_away_stops_nothing(tmp_path: Path) -> None:
+    """Training goes on without an answer."""
+    client = ChiefClient(f"unix:{tmp_path}/nobody.sock", patience=0.0)
+    assert not RemoteSession(client, 0, "w", "t").report_epoch("0", 1, 0, {"score": 1.0})
+    client.close()
+
+
 def test_an_attempt_that_is_over_is_refused(wire: Wire) -> None:
     session = wire.session()
     grant = session.next_trial(5.0)

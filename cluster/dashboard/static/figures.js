@@ -4,13 +4,15 @@ import { el, say } from "./dom.js";
 import { trials as ofTrials } from "./format.js";
 import { Plot } from "./plots.js";
 
+const scored = ({ header: { counts } }) => (counts.completed ?? 0) + (counts.pruned ?? 0);
+
 const VIEWS = {
   parallel: {
     title: "Parallel coordinates",
     lead: "A line for each completed trial, through its hyperparameters to its score. Drag along an axis to pick out lines; drag a name to move its axis.",
     wide: 760,
     empty: "No trial has been completed yet.",
-    words: (feed) => `${ofTrials(feed.header.counts.completed ?? 0)}; the same values are in the table of trials.`,
+    words: (feed) => `${ofTrials(scored(feed))}; the same values are in the table of trials.`,
   },
   importance: {
     title: "Importance",
@@ -28,7 +30,7 @@ const VIEWS = {
     lead: "Each hyperparameter on its own against the score; the star is the best trial.",
     wide: 720,
     empty: "No trial has been completed yet.",
-    words: (feed) => `${ofTrials(feed.header.counts.completed ?? 0)}; the same values are in the table of trials.`,
+    words: (feed) => `${ofTrials(scored(feed))}; the same values are in the table of trials.`,
   },
   curves: {
     title: "Curves",

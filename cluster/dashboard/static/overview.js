@@ -5,7 +5,8 @@ import { byId } from "./feed.js";
 import { count, moment, number, percent, span, trials as ofTrials, value } from "./format.js";
 import { Plot } from "./plots.js";
 
-const STATUSES = ["completed", "running", "waiting", "failed"];
+const STATUSES = ["completed", "pruned", "running", "waiting", "failed"];
+const WORDS = { waiting: "waiting to run again", pruned: "stopped early" };
 const MOST_RUNNING = 16;
 
 export class Overview {
@@ -53,7 +54,7 @@ export class Overview {
 
   #progress() {
     const { counts, trials, max_trials: most } = this.feed.header;
-    const ended = (counts.completed ?? 0) + (counts.failed ?? 0);
+    const ended = (counts.completed ?? 0) + (counts.pruned ?? 0) + (counts.failed ?? 0);
     const whole = Math.max(most ?? 0, trials);
     say(this.total, most === null ? `${ofTrials(ended)} ended` : `${count(ended)} of ${ofTrials(whole)}`);
     this.bar.setAttribute("aria-valuemax", String(Math.max(1, whole)));
@@ -65,7 +66,7 @@ export class Overview {
       return part;
     });
     this.bar.replaceChildren(...parts);
-    this.legend.replaceChildren(...names.map((name) => el("li", {}, badge(name, `${count(counts[name])} ${name === "waiting" ? "waiting to run again" : name}`))));
+    this.legend.replaceChildren(...names.map((name) => el("li", {}, badge(name, `${count(counts[name])} ${WORDS[name] ?? name}`))));
   }
 
   #cards() {
@@ -131,7 +132,7 @@ export class Overview {
 
   #history() {
     const { header, trials } = this.feed;
-    const scores = [...trials.values()].filter((row) => row.status === "completed" && row.score !== null).map((row) => row.score);
+    const scores = [...trials.values()].filter((row) => ["completed", "pruned"].includes(row.status) && row.score !== null).map((row) => row.score);
     if (!scores.length) return "";
     const best = header.best === null ? "" : `; the best, ${number(trials.get(header.best)?.score)}, is of trial ${header.best}`;
     return `${header.objective ?? "Score"} of ${ofTrials(scores.length)}, from ${number(Math.min(...scores))} to ${number(Math.max(...scores))}${best}.`;

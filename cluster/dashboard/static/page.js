@@ -158,7 +158,7 @@ function head() {
   node.state.dataset.status = header.state;
   say(node.state, header.state);
   node.state.title = header.why;
-  const ended = (header.counts.completed ?? 0) + (header.counts.failed ?? 0);
+  const ended = (header.counts.completed ?? 0) + (header.counts.pruned ?? 0) + (header.counts.failed ?? 0);
   document.title = `${ended}${header.max_trials === null ? "" : `/${header.max_trials}`} · ${header.name}`;
   const last = header.last_event === null ? null : Math.max(0, feed.now() - header.last_event);
   const why = header.why ? ` (${header.why})` : "";
