@@ -14,7 +14,7 @@ Array = NDArray[np.float64]
 
 FIRST_STEP = 0.1  # the length of the first step, in edges of the cube
 ENOUGH = 1e-4  # the share of the slope that a step must gain (Armijo's condition)
-STILL = 1e-7  # a step that moves no coordinate further is the last
+LITTLE = 1e-5  # a step from which no more is expected is not made, and no further one
 
 
 def descend(
@@ -47,13 +47,14 @@ def descend(
             _restart(inverse, gradient, lost)
             direction[lost] = -slope[lost] * inverse[lost, 0, 0, None]
         tried = np.clip(points + share[:, None] * direction, 0.0, 1.0)
-        tried[~moving] = points[~moving]
         step = tried - points
-        moving &= np.abs(step).max(axis=1) > STILL
+        expected = np.einsum("ij,ij->i", slope, step)
+        moving &= expected < -LITTLE
         if not moving.any():
             break
-        new_value, new_gradient = function(tried)
-        gained = moving & (new_value <= value + ENOUGH * np.einsum("ij,ij->i", slope, step))
+        new_value, new_gradient = value.copy(), gradient.copy()
+        new_value[moving], new_gradient[moving] = function(tried[moving])
+        gained = moving & (new_value <= value + ENOUGH * expected)
         _learn(inverse, step, np.where(free, new_gradient - gradient, 0.0), gained)
         points[gained], value[gained], gradient[gained] = tried[gained], new_value[gained], new_gradient[gained]
         share = np.where(gained, 1.0, share / 4.0)

@@ -1,8 +1,8 @@
 """The Gaussian process of KerasTuner's Bayesian optimisation, with what a fast search of its bound needs.
 
-The model is the one that KerasTuner makes of scikit-learn's: a Matérn kernel with ν = 5/2, one length scale for all
-axes, unit variance, noise `alpha`, and targets that are brought to mean 0 and variance 1. The length scale is the one of
-greatest likelihood. As it is the only parameter, a search along one line finds it.
+The model is the one that KerasTuner makes of scikit-learn's: a Matérn kernel of order 5/2, one length scale for all
+axes, unit variance, noise `alpha`, and targets that are brought to mean 0 and variance 1. The length scale is the one
+of greatest likelihood. As it is the only parameter, a search along one line finds it.
 """
 
 from __future__ import annotations
@@ -42,11 +42,11 @@ def matern(distance: Array, length: float) -> Array:
     scaled *= scaled / 3.0 + 1.0
     scaled += 1.0
     scaled *= rest
-    return scaled
+    return np.asarray(scaled)
 
 
 def standardised(targets: Array) -> tuple[Array, float, float]:
-    """Targets with mean 0 and variance 1, what their mean was, and their standard deviation (1 where they are equal)."""
+    """Targets with mean 0 and variance 1; their mean and standard deviation before (1 where they are all equal)."""
     mean, scale = float(np.mean(targets)), float(np.std(targets))
     if scale < 10 * np.finfo(float).eps:
         scale = 1.0
@@ -87,7 +87,9 @@ def most_likely_length(points: Array, targets: Array, alpha: float) -> float:
         return log_likelihood(distance, targets, alpha, np.exp(LENGTHS[index]))
 
     if len(points) > FIRST:
-        while (up := max((max(best - 1, 0), best, min(best + 1, last)), key=height)) != best and height(up) > height(best):
+        while (up := max((max(best - 1, 0), best, min(best + 1, last)), key=height)) != best and height(up) > height(
+            best
+        ):
             best = up
     found = minimize_scalar(
         lambda length: -log_likelihood(distance, targets, alpha, np.exp(length)),

@@ -1,8 +1,8 @@
 """From trials to the next one: the point of the cube where the lower confidence bound is least, and that is new.
 
 KerasTuner's acquisition, and its model. What differs is how the least bound is found (many points at once, with exact
-gradients, where it goes down from each of fifty with numerical ones) and that the bound is read where a trial would lie,
-not between two of its values.
+gradients, where it goes down from each of fifty with numerical ones) and that the bound is read where a trial would
+lie, not between two of its values.
 """
 
 from __future__ import annotations
