@@ -14,7 +14,8 @@ Array = NDArray[np.float64]
 
 FIRST_STEP = 0.1  # the length of the first step, in edges of the cube
 ENOUGH = 1e-4  # the share of the slope that a step must gain (Armijo's condition)
-LITTLE = 1e-5  # a step from which no more is expected is not made, and no further one
+LITTLE = 1e-5  # a step of the first's length from which no more is expected is not made, and no further one
+SHORTEST = 1e-4  # the least share of a step that is tried
 
 
 def descend(
@@ -42,16 +43,16 @@ def descend(
         held = ~free | ((points <= 0.0) & (gradient > 0.0)) | ((points >= 1.0) & (gradient < 0.0))
         slope = np.where(held, 0.0, gradient)
         direction = np.where(held, 0.0, -np.einsum("ijk,ik->ij", inverse, slope))
-        lost = np.einsum("ij,ij->i", direction, slope) >= 0.0
+        moving &= (FIRST_STEP * np.linalg.norm(slope, axis=1) > LITTLE) & (share > SHORTEST)
+        if not moving.any():
+            break
+        lost = moving & (np.einsum("ij,ij->i", direction, slope) > -LITTLE)
         if lost.any():
-            _restart(inverse, gradient, lost)
+            _restart(inverse, slope, lost)
             direction[lost] = -slope[lost] * inverse[lost, 0, 0, None]
         tried = np.clip(points + share[:, None] * direction, 0.0, 1.0)
         step = tried - points
         expected = np.einsum("ij,ij->i", slope, step)
-        moving &= expected < -LITTLE
-        if not moving.any():
-            break
         new_value, new_gradient = value.copy(), gradient.copy()
         new_value[moving], new_gradient[moving] = function(tried[moving])
         gained = moving & (new_value <= value + ENOUGH * expected)

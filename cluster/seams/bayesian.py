@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
 # Who overrides one of these has a model or a space of their own, and KerasTuner's own search of it.
 OWN = ("_vectorize_trials", "_vector_to_values", "_nonfixed_space", "_get_hp_bounds", "_make_gpr")
+HUGE = 1e150  # what is greater has no square
 MOST_VALUES = 1000  # an axis with more is one of numbers
 
 _minds: weakref.WeakKeyDictionary[Any, Mind] = weakref.WeakKeyDictionary()
@@ -250,4 +251,4 @@ def _finite(targets: Array) -> Array:
 
     finite = targets[np.isfinite(targets)]
     low, high = (float(finite.min()), float(finite.max())) if len(finite) else (0.0, 0.0)
-    return np.nan_to_num(targets, nan=high, posinf=high, neginf=low)
+    return np.clip(np.nan_to_num(targets, nan=high, posinf=high, neginf=low), -HUGE, HUGE)

@@ -270,12 +270,12 @@ def _at_most(limit: float, trials: int, dimensions: int) -> float:
 
 def tell(sides: dict[str, Figures]) -> str:
     """The figures as a table, side by side, with medians over runs or seeds."""
-    rows = [f"{'':<34}" + "".join(f"{side:>22}" for side in SIDES)]
+    rows = [f"{'':<34}" + "".join(f"{side:>30}" for side in SIDES)]
     for name in dict.fromkeys([*sides["cluster"], *sides["stock"]]):
         row = f"{name:<34}"
         for side in SIDES:
             values = sides[side].get(name)
-            text = "" if not values else f"{statistics.median(values):.4g} ({min(values):.3g}–{max(values):.3g})"
-            row += f"{text:>22}"
+            text = "" if not values else f"{statistics.median(values):.4g} ({min(values):.3g} to {max(values):.3g})"
+            row += f"{text:>30}"
         rows.append(row)
     return "\n".join(rows)
