@@ -30,6 +30,7 @@ FEW = 16  # an axis with more values than this is gone down as if it had all of 
 STEPS = 24
 ROUNDS = 2
 RANKED = 32  # proposals, should the first be one that was there before
+NEAR = 1e-3  # what is nearer to a trial, in every coordinate, tells nothing new
 
 _alone = threading.Lock()  # the number of BLAS's threads is the process's
 
@@ -165,7 +166,9 @@ class _Search:
             if self._smooth.all():
                 break
             best = _least(*self._look(self._changed(self._ranked()[:starts])), starts)
-        return self._ranked()[:RANKED]
+        ranked = self._ranked()[: 8 * RANKED]
+        apart = np.abs(ranked[:, None, :] - self._question.known).max(axis=2).min(axis=1) > 0.99 * NEAR
+        return (ranked[apart] if apart.any() else ranked)[:RANKED]
 
     def _function(self, points: Array) -> tuple[Array, Array]:
         return self._posterior.bound_and_gradient(points, self._question.beta)
