@@ -27,10 +27,12 @@ from cluster.policy import Policy
 from cluster.pruning import Pruning
 from cluster.seams import FINISHED, OwnedOracle
 from cluster.state import EPOCHS, EventLog, cannot_save, is_of_the_disk
+from cluster.thinking import Thinking
 
 log = logging.getLogger(__name__)
 
 ASK_AGAIN_SECONDS = 1.0  # an oracle that had nothing is asked again after this, even when nothing has changed
+THOUGHT_SECONDS = 5.0  # a thought that nobody wants any more has ended by then
 
 
 @dataclass(frozen=True)
@@ -91,7 +93,9 @@ class Search:
         self._events = EventLog(directory)
         self._epochs = EventLog(directory, name=EPOCHS, durable=False)
         self._pruning = Pruning(oracle, policy, past.pruned, self._epochs.read() if policy.prune else ())
-        self._changed = threading.Condition(threading.RLock())
+        lock = threading.RLock()
+        self._changed = threading.Condition(lock)
+        self._thinking = Thinking(lambda: self._owned.ahead, lock, self._changed)
         self._dry_until = 0.0  # the oracle has nothing before this time, unless something changes
         self._failures_in_a_row = 0
         self._max_failures = policy.max_failures or oracle.max_consecutive_failures
@@ -154,6 +158,7 @@ class Search:
             granted has run out of memory before, and the trainer's device is not its own.
         """
         deadline = self._clock() + timeout
+        asked: float | None = None
         with self._step():
             # Who has given up must not take a trial, nor its successor's.
             while active():
@@ -164,10 +169,16 @@ class Search:
                 for lease in self.leases.held_by(worker=worker):
                     self._lose(lease, "its trainer was replaced")
                 self.watch()
-                if not self._over and self._dry_until <= self._clock() and self.set_aside(worker) is None:
-                    grant = self._grant(worker, trainer, lease_seconds, device, packed)
+                willing = not self._over and self._dry_until <= self._clock() and self.set_aside(worker) is None
+                if willing:
+                    asked = asked or time.perf_counter()
+                    if not self._may_ask(packed):
+                        self._changed.wait(ASK_AGAIN_SECONDS)  # a thought ends soon, whatever the caller's patience
+                        continue
+                    grant = self._grant(worker, trainer, lease_seconds, device, packed, asked)
                     if grant is not None:
                         return grant
+                    asked = None
                 if self._over:
                     return Answer.OVER
                 left = deadline - self._clock()
@@ -403,9 +414,11 @@ class Search:
             if not isinstance(self.failure, CannotSave):  # else the next chief takes them up
                 for lease in self.leases.open:
                     self.leases.drop(lease.trial_id)  # whoever comes too late is refused, and its trial runs again
+            self._thinking.close()
             self._owned.release()
             self._events.close()
             self._epochs.close()
+        self._thinking.join(THOUGHT_SECONDS)
 
     @property
     def over(self) -> bool:
@@ -442,14 +455,19 @@ class Search:
     def _note_change(self) -> None:
         self._dry_until = 0.0
         self._changed.notify_all()
+        self._thinking.look()
+
+    def _may_ask(self, packed: bool) -> bool:
+        """Whether the oracle's next answer is there, or takes no thought: a trial that runs again, or none at all."""
+        again = self._owned.waiting - (self._ran_out if packed else set())
+        return self._closing is not None or bool(again) or self._thinking.ready()
 
     def _grant(
-        self, worker: str, trainer: str, lease_seconds: float | None, device: str, packed: bool
+        self, worker: str, trainer: str, lease_seconds: float | None, device: str, packed: bool, asked: float
     ) -> Grant | Answer | None:
         if self._closing is not None:
             self._dry_until = self._clock() + ASK_AGAIN_SECONDS
             return None
-        asked = time.perf_counter()
         try:
             trial = self._owned.create(worker, self._ran_out if packed else frozenset())
         except Exception as error:
@@ -472,6 +490,7 @@ class Search:
             again = "" if attempt == 1 else f", attempt {attempt}"
             on = f" on {device}" if device else ""
             log.info("trial %s → %s%s%s: %s", trial.trial_id, worker, on, again, _short(values))
+            self._thinking.look()
             return Grant(trial, attempt, trial.trial_id in self._ran_out)
         if packed and self._owned.waiting & self._ran_out:
             return Answer.ALONE

@@ -3,6 +3,7 @@
     install    a role between a program and KerasTuner: `installed`
     trial      the inside of a trial: resumed epochs, reports, whole checkpoints
     hyperband  rounds that are filled though trials fail
+    bayesian   Bayesian proposals that are new, and thought out in milliseconds
     reload     what a project on disk becomes when it is opened again
     oracle     what the chief needs of an oracle beyond its public methods; what a worker needs of its own
     stock      KerasTuner's own messages

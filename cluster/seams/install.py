@@ -17,6 +17,7 @@ from typing import Any, Protocol
 
 from cluster import iterators, state
 from cluster.afterimport import after_import
+from cluster.seams import bayesian as suggestion
 from cluster.seams import hyperband as promotion
 from cluster.seams import quiet, reload, trial
 from cluster.seams.check import check
@@ -113,6 +114,9 @@ def _install(role: Role, undo: contextlib.ExitStack, verbose: bool) -> None:
         "_remove_completed_brackets",
         promotion.remove_completed_brackets(hyperband.HyperbandOracle._remove_completed_brackets),
     )
+    bayesian = bayesian_module.BayesianOptimizationOracle
+    replace(bayesian, "populate_space", suggestion.populate_space(bayesian.populate_space))
+    add(bayesian, "cluster_ahead", suggestion.ahead(bayesian))
     tuner = base_tuner.BaseTuner
     replace(tuner, "_run_and_update_trial", trial.run_and_update_trial(tuner._run_and_update_trial))
     replace(tuner, "__init__", _init(role, tuner.__init__))
@@ -120,7 +124,6 @@ def _install(role: Role, undo: contextlib.ExitStack, verbose: bool) -> None:
     if role.owns_files:
         replace(oracle.Oracle, "reload", reload.reloading(oracle.Oracle.reload))
         grid = gridsearch.GridSearchOracle
-        bayesian = bayesian_module.BayesianOptimizationOracle
         replace(bayesian, "get_state", reload.bayesian_get_state(bayesian.get_state))
         replace(bayesian, "set_state", reload.bayesian_set_state(bayesian.set_state))
         replace(grid, "get_state", reload.grid_get_state(grid.get_state))

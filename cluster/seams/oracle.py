@@ -61,6 +61,11 @@ class OwnedOracle:
         self.oracle.__dict__.pop("save", None)
 
     @property
+    def ahead(self) -> Any:
+        """Its thoughts apart from it, a `cluster.thinking.Ahead`; None where it has none."""
+        return getattr(self.oracle, "cluster_ahead", None)
+
+    @property
     def waiting(self) -> set[str]:
         """The trials that are to run again."""
         return set(self.oracle._retry_queue)

@@ -10,9 +10,9 @@ import subprocess
 from pathlib import Path
 
 from fashion.diagnose import diagnose
-from tests.bench import containers, flagship, processes, ray
+from tests.bench import containers, flagship, processes, ray, suggestion
 
-BENCHES = {"processes": processes, "containers": containers, "flagship": flagship, "ray": ray}
+BENCHES = {"processes": processes, "containers": containers, "flagship": flagship, "ray": ray, "suggestion": suggestion}
 
 
 def engine_answers() -> bool:
@@ -51,6 +51,9 @@ def main() -> None:
             continue
         kept[name] = BENCHES[name].main(arguments.runs)
         print(f"\n{(BENCHES[name].__doc__ or name).splitlines()[0]}")
+        if name == "suggestion":  # not all of its figures are seconds
+            print(suggestion.tell(kept[name]))
+            continue
         for side, figures in kept[name].items():
             for what, seconds in figures.items():
                 spread = f"{min(seconds):.1f} to {max(seconds):.1f}"

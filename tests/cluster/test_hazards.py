@@ -43,10 +43,8 @@ from tests.cluster.conftest import Clock, OwnerRole, finish, make_oracle, make_t
 
 HAZARDS = {f"h{number:02}" for number in range(1, 30)}
 LATER = {
-    "h14": "Bayesian search that proposes the same again: comes with oracles of our own",
     "h18": "a port that anyone can use: comes with tokens and TLS",
     "h22": "an oracle that stops a trial early: comes with early stopping",
-    "h26": "a Bayesian suggestion that takes seconds: comes with oracles of our own",
 }
 PROGRAM = Identity("tune.py", (), "abc")
 DESCRIPTION = Description("T", "O", "score (min)", 3, "results/x", ())
@@ -437,6 +435,63 @@ def test_h12_a_failed_trials_traceback_reaches_the_chief(tmp_path: Path) -> None
         session.end_trial(grant.trial, grant.attempt)
         assert search.trial("0").message == text
     assert trial_file(tmp_path, "0")["message"] == text
+
+
+def bayesian_oracle(**options: Any) -> Any:
+    """One over 10 points, after 5 trials asked for its model's."""
+    return make_oracle("BayesianOptimizationOracle", trials=10, num_initial_points=5, **options)
+
+
+@pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
+def test_h14_bayesian_search_proposes_nothing_twice(tmp_path: Path) -> None:
+    oracle = bayesian_oracle()
+    oracle._set_project_dir(str(tmp_path), "stock")
+    stock = []
+    for _ in range(10):
+        trial = oracle.create_trial("w")
+        stock.append(trial.hyperparameters["x"])
+        stock_end(oracle, trial, float(stock[-1]))
+    assert len(set(stock)) < 10
+
+    with seams.installed(OwnerRole()):
+        import keras_tuner  # noqa: F401
+
+        with open_search(tmp_path / "ours", oracle=bayesian_oracle()) as search:
+            found = []
+            for _ in range(10):
+                grant = take(search)
+                found.append(grant.trial.hyperparameters["x"])
+                finish(search, grant)
+    assert sorted(found) == list(range(10))
+
+
+def test_h26_a_bayesian_suggestion_blocks_no_other_call(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """That stock KerasTuner's takes seconds under its one lock is `tests/bench/suggestion.py`'s to show."""
+    from cluster.seams.bayesian import Mind
+
+    begun, may_end = threading.Event(), threading.Event()
+    think = Mind.think
+
+    def slowly(self: Any, question: Any, check: Any = lambda: None) -> Any:
+        begun.set()
+        assert may_end.wait(60)
+        return think(self, question, check)
+
+    monkeypatch.setattr(Mind, "think", slowly)
+    with ours(tmp_path, oracle=bayesian_oracle()) as search:
+        running = [take(search, f"w{number}") for number in range(5)]
+        for grant in running[1:]:
+            finish(search, grant)
+        finish(search, running[0])
+        waiting, got = in_thread(lambda: search.next_trial("w", "t", 30.0))
+        assert begun.wait(60)
+        search.watch()
+        assert len(search.best_trials(5)) == 5
+        assert search.state()["trials"]
+        assert waiting.is_alive()
+        may_end.set()
+        waiting.join(60)
+        assert isinstance(got[0], Grant)
 
 
 def test_h13_the_order_of_the_space_survives_the_wire(tmp_path: Path) -> None:
