@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: help demo test check e2e test-ray bench bench-gpu chaos proto lock clean
+.PHONY: help demo test check e2e test-ray bench bench-table bench-gpu chaos proto lock clean
 
 help:
 	@echo "make demo        a chief and two workers tune fashion/ on a small sample"
@@ -12,7 +12,8 @@ help:
 	@echo "make check       format, lint, types"
 	@echo "make e2e         the tests in real containers (needs a Docker Engine with Compose v2)"
 	@echo "make test-ray    the tests on Ray Tune, which it installs; in containers too where an engine answers"
-	@echo "make bench       the benchmarks"
+	@echo "make bench       the benchmarks, kept in results/bench.json; RUNS=3"
+	@echo "make bench-table the table of what was kept, into README.md"
 	@echo "make bench-gpu   1, 2, 4 and 8 trainers on one GPU; BACKEND=jax"
 	@echo "make chaos       a search under KILLS=100 faults"
 
@@ -46,8 +47,13 @@ test-ray: $(READY)
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -c requirements.lock -e '.[ray]'
 	$(BIN)/python -m pytest -m ray tests
 
+RUNS ?= 3
+FIGURES := results/bench.json
 bench: $(READY)
-	$(BIN)/python -m tests.bench
+	$(BIN)/python -m tests.bench --runs $(RUNS) --json $(FIGURES)
+
+bench-table: $(READY)
+	$(BIN)/python -m tests.bench.table $(FIGURES) --readme README.md
 
 BACKEND ?= jax
 bench-gpu: $(READY)

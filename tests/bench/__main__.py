@@ -1,66 +1,110 @@
-"""`python -m tests.bench [--runs N] [--json FILE] [NAME]...`: sides in turn, medians of several runs."""
+"""`python -m tests.bench [--runs N] [--json FILE] [NAME]...`: sides in turn, medians of several runs.
+
+Each bench has a bounded time; what cannot run here is left out, and one that fails does not take the others with it.
+"""
 
 from __future__ import annotations
 
 import argparse
-import json
-import shutil
-import statistics
-import subprocess
+import contextlib
+import importlib
+import importlib.util
+import signal
+import sys
+import traceback
+from collections.abc import Iterator
 from pathlib import Path
+from types import FrameType, ModuleType
 
-from fashion.diagnose import diagnose
-from tests.bench import containers, flagship, processes, ray, suggestion
+from tests.bench.figures import Figures, Kept, keep
+from tests.bench.table import rows
 
-BENCHES = {"processes": processes, "containers": containers, "flagship": flagship, "ray": ray, "suggestion": suggestion}
+# In the order in which they run and are shown.
+NAMES = (
+    "processes",
+    "startend",
+    "utilisation",
+    "dispatch",
+    "suggestion",
+    "pruning",
+    "idle",
+    "recovery",
+    "ray",
+    "containers",
+    "flagship",
+)
+MINUTES = 20.0
 
 
-def engine_answers() -> bool:
-    """Whether containers can run here."""
-    return (
-        shutil.which("docker") is not None and subprocess.run(["docker", "info"], capture_output=True).returncode == 0
-    )
+class TooLong(Exception):
+    """A bench has taken all the time that it has."""
 
 
-def real_data_is_here() -> bool:
-    """Whether the flagship finds the real data, without a network."""
-    return any(state == "ok" for state, *_ in diagnose())
+def there() -> list[str]:
+    """The benches that are here."""
+    return [name for name in NAMES if importlib.util.find_spec(f"tests.bench.{name}")]
 
 
-def main() -> None:
-    """Runs the benches and prints a table of medians."""
+@contextlib.contextmanager
+def bounded(minutes: float) -> Iterator[None]:
+    """Ends what is inside by `TooLong` when it takes longer."""
+
+    def ring(_signum: int, _frame: FrameType | None) -> None:
+        raise TooLong(f"it took longer than {minutes:g} minutes")
+
+    before = signal.signal(signal.SIGALRM, ring)
+    signal.setitimer(signal.ITIMER_REAL, 60 * minutes)
+    try:
+        yield
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, before)
+
+
+def measure(bench: ModuleType, runs: int, minutes: float) -> dict[str, Figures] | str:
+    """Runs one bench; returns its figures by side, or why there are none."""
+    try:
+        with bounded(minutes):
+            sides: dict[str, Figures] = bench.main(runs)
+    except SystemExit as error:
+        return str(error)
+    except Exception as error:
+        traceback.print_exc()
+        return f"{type(error).__name__}: {error}"
+    return sides
+
+
+def main() -> int:
+    """Runs the benches and prints what they have measured; returns the exit code, 1 where one has failed."""
     parser = argparse.ArgumentParser(prog="python -m tests.bench", description="Measures the cluster beside its peers.")
-    parser.add_argument(
-        "benches", nargs="*", default=[], metavar="|".join(BENCHES), help="which; all, if none is named"
-    )
+    parser.add_argument("benches", nargs="*", default=[], metavar="|".join(there()), help="which; all, if none")
     parser.add_argument("--runs", type=int, default=3, help="runs of each side (default: 3)")
-    parser.add_argument("--json", type=Path, help="where to keep every figure")
+    parser.add_argument("--minutes", type=float, default=MINUTES, help=f"of one bench at most (default: {MINUTES:g})")
+    parser.add_argument("--json", type=Path, help="where to keep the figures; those of benches that do not run stay")
     arguments = parser.parse_args()
-    if unknown := set(arguments.benches) - set(BENCHES):
-        parser.error(f"no bench is named {', '.join(sorted(unknown))}; there are {', '.join(BENCHES)}")
-    kept = {}
-    for name in arguments.benches or BENCHES:
-        if name == "containers" and not engine_answers():
-            print("containers: left out, no Docker Engine answers")
+    if unknown := set(arguments.benches) - set(there()):
+        parser.error(f"no bench is named {', '.join(sorted(unknown))}; there are {', '.join(there())}")
+    failed = 0
+    for name in arguments.benches or there():
+        bench = importlib.import_module(f"tests.bench.{name}")
+        why_not = bench.why_not() if hasattr(bench, "why_not") else None
+        if why_not:
+            print(f"{name}: left out, {why_not}", flush=True)
             continue
-        if name == "flagship" and not real_data_is_here():
-            print("flagship: left out, the real data is not here (FASHION_MNIST_DIR)")
+        sides = measure(bench, arguments.runs, arguments.minutes)
+        if isinstance(sides, str):
+            print(f"{name}: failed, {sides}", flush=True)
+            failed = 1
             continue
-        if name == "ray" and not ray.is_there():
-            print("ray: left out, Ray is not installed (the extra `ray`)")
-            continue
-        kept[name] = BENCHES[name].main(arguments.runs)
-        print(f"\n{(BENCHES[name].__doc__ or name).splitlines()[0]}")
-        if name == "suggestion":  # not all of its figures are seconds
-            print(suggestion.tell(kept[name]))
-            continue
-        for side, figures in kept[name].items():
-            for what, seconds in figures.items():
-                spread = f"{min(seconds):.1f} to {max(seconds):.1f}"
-                print(f"  {side:<14} {what:<22} {statistics.median(seconds):6.1f} s  (of {len(seconds)}: {spread})")
-    if arguments.json:
-        arguments.json.write_text(json.dumps(kept, indent=2) + "\n")
+        entry = Kept.now((bench.__doc__ or name).splitlines()[0], sides)
+        if arguments.json:
+            keep(arguments.json, name, entry)
+        print(f"\n{entry.about}")
+        for what, own, peer, ratio in rows(name, entry):
+            beside = f"{peer:<50}" + (f" ratio {ratio}" if ratio else "")
+            print(f"  {what.partition(': ')[2]:<34} {own:<28} {beside}".rstrip(), flush=True)
+    return failed
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

@@ -7,15 +7,24 @@ The clock starts when the first trial does and is the engine's, so that both sid
 """
 
 import re
+import shutil
+import subprocess
 import tempfile
 from datetime import datetime
 from pathlib import Path
 
+from tests.bench.figures import Figures
 from tests.e2e.stack import TAG, Stack, docker
 
-Figures = dict[str, list[float]]
 STOCK = Path(__file__).parent / "stock.yaml"
 LINE = re.compile(r"(?P<time>\d{4}-\d\d-\d\dT\S+Z) .*trial \d+ sleeps")
+
+
+def why_not() -> str | None:
+    """Why this cannot run here."""
+    if shutil.which("docker") and subprocess.run(["docker", "info"], capture_output=True).returncode == 0:
+        return None
+    return "no Docker Engine answers"
 
 
 def first_trial(stack: Stack) -> float:

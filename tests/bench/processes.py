@@ -13,7 +13,7 @@ import tempfile
 import time
 from pathlib import Path
 
-from tests.bench.containers import Figures
+from tests.bench.figures import Figures
 
 PROGRAM = [str(Path(__file__).parents[1] / "programs" / "sleep_trials.py"), "--trials", "8", "--seconds", "1"]
 WORKERS = 3

@@ -13,7 +13,7 @@ import tempfile
 import time
 from pathlib import Path
 
-from tests.bench.containers import Figures
+from tests.bench.figures import Figures
 
 HERE = Path(__file__).parent
 SLEEP = str(HERE.parent / "programs" / "sleep_trials.py")
@@ -27,9 +27,9 @@ LOADS = {"100 trials of nothing": ("100", "0"), "8 trials of 1 s": ("8", "1")}
 LIMIT = 300  # seconds for one run
 
 
-def is_there() -> bool:
-    """Whether Ray is installed."""
-    return importlib.util.find_spec("ray") is not None
+def why_not() -> str | None:
+    """Why this cannot run here."""
+    return None if importlib.util.find_spec("ray") else "Ray is not installed (the extra `ray`)"
 
 
 def run(words: list[str], trials: str, seconds: str) -> float:
