@@ -212,6 +212,10 @@ BoardFiles = Annotated[
         help="Write TensorBoard's files, into the project directory.",
     ),
 ]
+Plots = Annotated[
+    bool,
+    typer.Option("--plots/--no-plots", envvar="CLUSTER_PLOTS", help="Draw the report's page and pictures at the end."),
+]
 LeashEnd = Annotated[int | None, typer.Option("--leash", hidden=True)]
 Word = Annotated[str, typer.Option("--asides", hidden=True)]
 
@@ -258,6 +262,7 @@ def run(
     verbose: Verbose = False,
     log_json: LogJson = False,
     tensorboard: BoardFiles = True,
+    plots: Plots = True,
     page: Page = False,
     dashboard_address: Address = DASHBOARD,
     token_file: TokenFile = None,
@@ -280,6 +285,7 @@ def run(
             )
             lookers = [*_lookers(terminal), *paged.lookers, *_files(tensorboard)]
             role = RayRole(program.identity, policy, wanted, fresh=fresh, lookers=lookers)
+            role.plots = plots
             _run_here(program, role, verbose)
     if ray_scheduler or ray_search:
         raise UsageError("--ray-scheduler and --ray-search are Ray Tune's: they go with --ray")
@@ -296,6 +302,7 @@ def run(
             chief_options = {x: y for x, y in asdict(policy).items() if x in context.params}
             options = _flags(chief_options) + (["--fresh"] if fresh else []) + both
             options += _page_words(*page_options) + ([] if tensorboard else ["--no-tensorboard"])
+            options += [] if plots else ["--no-plots"]
             worker_options += (["--allow-cpu"] if allow_cpu else []) + both
             worker_options += ["--hide-trials"] if terminal is not None and not verbose else []
             looker = None if terminal is None else terminal.looker
@@ -312,6 +319,7 @@ def run(
 
         lookers = [*_lookers(terminal), *paged.lookers, *_files(tensorboard)]
         local = LocalRole(program.identity, policy, fresh=fresh, lookers=lookers, output=output)
+        local.plots = plots
         _run_here(program, local, verbose)
 
 
@@ -362,6 +370,7 @@ def chief(
     verbose: Verbose = False,
     log_json: LogJson = False,
     tensorboard: BoardFiles = True,
+    plots: Plots = True,
     page: Page = False,
     dashboard_address: Address = DASHBOARD,
     token_file: TokenFile = None,
@@ -393,6 +402,7 @@ def chief(
         shown = [_telling(Asides(word))] if word else _lookers(terminal)
         lookers = [*shown, *paged.lookers, *_files(tensorboard)]
         role = ChiefRole(here, policy, fresh=fresh, lookers=lookers, alone_seconds=alone_seconds)
+        role.plots = plots
         try:
             code = run_under(program, role, verbose=verbose)
             if code == 0:

@@ -30,8 +30,8 @@ from cluster.logs import Output, Told, Unkept
 from cluster.observer import Looker, Observer
 from cluster.policy import Policy
 from cluster.program import Identity, Program, own_traceback
-from cluster.record import SCORED, Record
-from cluster.report.background import Drawings
+from cluster.record import Record
+from cluster.report.background import Drawings, should_prepare
 from cluster.rpc.client import ChiefClient, RemoteSession
 from cluster.search import Search
 from cluster.state import LOCK, EventLog, ensure_writable, hold_project
@@ -54,6 +54,7 @@ class OwnerRole(abc.ABC):
     """
 
     is_chief = True
+    plots = True  # whether the report is drawn, and not only its tables written
     verbose = False  # whether KerasTuner prints what it prints by itself
     tuner_id = seams.TUNER_ID
     owns_files = True
@@ -147,11 +148,9 @@ class OwnerRole(abc.ABC):
         return search
 
     def _prepare_report(self, record: Record) -> None:
-        """In the last round of a search, what draws its report is loaded beside it."""
-        if record.max_trials is not None and any(record.counts.get(x) for x in SCORED):
-            to_begin = record.max_trials - len(record.trials)
-            if to_begin <= record.counts.get("running", 0):
-                self._drawings.prepare(Path(record.directory))
+        """Towards the end of a search, what draws its report is loaded beside it."""
+        if self.plots and should_prepare(record):
+            self._drawings.prepare(Path(record.directory))
 
     def _close(self, search: Search) -> None:
         """Whatever came of it, the search is over for this process."""
@@ -168,7 +167,8 @@ class OwnerRole(abc.ABC):
         except Exception:
             log.exception("the report could not be written; the results are whole")
         else:
-            self._drawings.begin(search.directory)
+            if self.plots:
+                self._drawings.begin(search.directory)
 
     def _same_tuner(self, place: Path) -> bool:
         """Whether it was this tuner of the program that ran last here: each turn of a loop may have overwritten it."""

@@ -21,12 +21,37 @@ from pathlib import Path
 from typing import IO
 
 import cluster
+from cluster.record import SCORED, Record
 
 log = logging.getLogger(__name__)
 
 DRAW = b"draw\n"
 LOADED = ("matplotlib.backends.backend_agg", "matplotlib.figure", "sklearn.ensemble", "sklearn.inspection")
 SECONDS = 60.0  # how long the end of the program waits for all drawings together
+READY_SECONDS = 60.0  # how long before a search's end what draws it should be ready
+ONE_THREAD = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1")
+
+
+def should_prepare(record: Record) -> bool:
+    """Whether what draws a search's report should be loaded now, about two seconds of a core.
+
+    Not before a trial has a score; not while a trainer is starting that still gets a trial, for it needs the core
+    more; and not long before the end, as far as that is known: it holds some 150 MB.
+    """
+    counts = record.counts
+    if not any(counts.get(x) for x in SCORED):
+        return False
+    running = counts.get("running", 0)
+    to_begin = None if record.max_trials is None else record.max_trials - len(record.trials) + counts.get("waiting", 0)
+    if to_begin is not None and to_begin <= 0:
+        return True
+    had_one = {x.worker for trial in record.trials.values() for x in trial.attempts}
+    if any(worker.here and name not in had_one for name, worker in record.workers.items()):
+        return False
+    took = [x.seconds for trial in record.done if (x := trial.ran) is not None and x.seconds is not None]
+    if to_begin is None or to_begin <= running or not took:
+        return True
+    return to_begin / max(1, running) * sum(took) / len(took) <= READY_SECONDS
 
 
 class Drawings:
@@ -69,7 +94,7 @@ class Drawings:
                 stdin=subprocess.PIPE,
                 stdout=subprocess.DEVNULL,
                 stderr=said,
-                env={**os.environ, "PYTHONPATH": path},
+                env={**os.environ, **ONE_THREAD, "PYTHONPATH": path},
             )
         except OSError as error:
             said.close()
@@ -118,6 +143,7 @@ def _last_line(said: IO[bytes]) -> str:
 def main(directory: Path) -> int:
     """Draws one report, once it is told to; returns the exit code."""
     signal.signal(signal.SIGINT, signal.SIG_DFL)
+    before = os.nice(0)
     os.nice(10)  # trials still run, and need the cores more
     from cluster import report
     from cluster.errors import ClusterError
@@ -127,8 +153,10 @@ def main(directory: Path) -> int:
             importlib.import_module(name)
     if sys.stdin.buffer.readline() != DRAW:
         return 0  # whoever began it has gone
+    with contextlib.suppress(PermissionError):
+        os.setpriority(os.PRIO_PROCESS, 0, before)  # nothing of the search runs any more; only root may
     try:
-        report.draw(directory)
+        report.draw(directory, beside=True)
     except ClusterError as error:
         print(error, file=sys.stderr)
         return error.exit_code

@@ -43,8 +43,13 @@ MANY = 400  # attempts, whose bars are too thin for edges and hatches
 HATCHES = {"/": "////", "x": "xxxx", "\\": "\\\\\\\\", ".": "...."}
 
 
-def draw(record: Record, directory: Path) -> list[str]:
+def draw(record: Record, directory: Path, names: Sequence[str] | None = None) -> list[str]:
     """Writes `plots/*.png`; removes the picture of an earlier search where there is too little to show now.
+
+    Args:
+        record: The search.
+        directory: The directory in which `plots` is.
+        names: Which pictures; None for all of them.
 
     Returns:
         The names of the pictures that are there.
@@ -54,9 +59,9 @@ def draw(record: Record, directory: Path) -> list[str]:
     """
     place = directory / "plots"
     found = []
-    for name, picture in PICTURES.items():
+    for name in PICTURES if names is None else names:
         path = place / f"{name}.png"
-        figure = picture(record)
+        figure = PICTURES[name](record)
         if figure is None:
             path.unlink(missing_ok=True)
         else:

@@ -156,9 +156,7 @@ def attend(client: ChiefClient, program: list[str], name: str, leave: threading.
     return thread
 
 
-def _our_worker(
-    number: int, address: str, program: list[str], description: Description, seconds: float
-) -> list[Spell]:
+def _our_worker(number: int, address: str, program: list[str], description: Description, seconds: float) -> list[Spell]:
     name = f"w{number}"
     client = ChiefClient(address, 60.0)
     leave = threading.Event()

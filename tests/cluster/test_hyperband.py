@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import random
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -131,6 +132,45 @@ def test_a_trial_bears_its_own_brackets_number(tmp_path: Path) -> None:
         wrong.append([v for v in promoted if v["tuner/bracket"] != by_id[v["tuner/trial_id"]]["tuner/bracket"]])
     assert wrong[0]
     assert not wrong[1]
+
+
+@pytest.mark.parametrize("iterations", [1, 2])
+def test_no_worker_waits_while_a_bracket_can_be_begun(tmp_path: Path, iterations: int) -> None:
+    """While the first round of a bracket runs, workers beyond it get trials of the next brackets and iterations."""
+    oracle = hyperband(hyperband_iterations=iterations)
+    first_rounds = [9, 5, 3] * iterations  # brackets 2, 1 and 0
+    with seams.installed(OwnerRole()), open_search(tmp_path, oracle=oracle, policy=Policy()) as search:
+        grants = [search.next_trial(f"w{n}", f"w{n}") for n in range(sum(first_rounds))]
+        assert all(isinstance(x, Grant) for x in grants)
+        begun = [x.trial.hyperparameters.values["tuner/bracket"] for x in grants if isinstance(x, Grant)]
+        assert begun == [2 - n % 3 for n, size in enumerate(first_rounds) for _ in range(size)]
+        assert search.next_trial("late", "late") is Answer.WAIT, "the oracle has no further bracket"
+
+        for ended, grant in enumerate(grants[:9], 1):
+            assert isinstance(grant, Grant)
+            finish(search, grant)
+            answer = search.next_trial(f"idle{ended}", f"idle{ended}")
+            # Of nine, six are thrown out: a better one than those is known as soon as a seventh has ended.
+            assert isinstance(answer, Grant) is (ended > 6), ended
+            if isinstance(answer, Grant):
+                assert answer.trial.hyperparameters.values["tuner/round"] == 1
+
+
+def test_a_worker_that_waits_for_a_round_gets_its_next_trial_with_the_end(tmp_path: Path) -> None:
+    """It waits in its call, and no clock has to tick."""
+    with seams.installed(OwnerRole()), open_search(tmp_path, oracle=hyperband(), policy=Policy()) as search:
+        grants = [search.next_trial(f"w{n}", f"w{n}") for n in range(17)]
+        for grant in grants[:6]:
+            assert isinstance(grant, Grant)
+            finish(search, grant)
+        assert search.next_trial("asks", "asks") is Answer.WAIT  # so that the oracle is not asked again for a second
+        with ThreadPoolExecutor(1) as pool:
+            waiting = pool.submit(search.next_trial, "waits", "waits", 60.0)
+            assert isinstance(grants[6], Grant)
+            finish(search, grants[6])
+            answer = waiting.result(30)
+        assert isinstance(answer, Grant)
+        assert answer.trial.hyperparameters.values["tuner/round"] == 1
 
 
 @settings(max_examples=25, deadline=None)

@@ -9,9 +9,11 @@ import logging
 import os
 import re
 import signal
+import subprocess
 import sys
 from html.parser import HTMLParser
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -21,9 +23,9 @@ from cluster.errors import CannotSave, MissingDependency, UsageError
 from cluster.follow import read
 from cluster.policy import Policy
 from cluster.program import Identity
-from cluster.record import Record
-from cluster.report import page, pictures, tables
-from cluster.report.background import Drawings
+from cluster.record import Record, Worker
+from cluster.report import background, page, pictures, tables
+from cluster.report.background import Drawings, should_prepare
 from cluster.report.facts import facts, span
 from cluster.roles import LocalRole
 from tests.cluster.conftest import Clock, finish, make_oracle, open_search, take
@@ -354,20 +356,66 @@ def test_without_its_owner_what_was_made_ready_ends(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("like", "ready"),
     [
-        (MadeUp(trials=5, max_trials=12, running=2, over=False), False),
+        # Trials take eight seconds and a half here.
+        (MadeUp(trials=5, max_trials=12, running=2, over=False), True),
+        (MadeUp(trials=5, max_trials=30, running=2, over=False), False),
         (MadeUp(trials=10, max_trials=12, running=2, over=False), True),
         (MadeUp(trials=2, max_trials=2, running=2, over=False, lost=0, failed=0), False),
     ],
 )
-def test_the_report_is_made_ready_in_the_last_round(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, like: MadeUp, ready: bool
-) -> None:
+def test_the_report_is_made_ready_towards_the_end(tmp_path: Path, like: MadeUp, ready: bool) -> None:
     """Not before a trial is completed, which may take long."""
+    assert should_prepare(read(write(tmp_path, like))) is ready
+
+
+def test_where_the_end_is_not_known_it_is_made_ready_at_once(tmp_path: Path) -> None:
+    record = read(write(tmp_path, MadeUp(trials=5, running=2, over=False)))
+    record.max_trials = None
+    assert should_prepare(record)
+
+
+@pytest.mark.parametrize(("max_trials", "ready"), [(8, False), (6, True)])
+def test_a_trainer_that_is_starting_needs_the_core_more(tmp_path: Path, max_trials: int, ready: bool) -> None:
+    """Unless every trial has begun, so that there is none for it."""
+    record = read(write(tmp_path, MadeUp(trials=6, max_trials=max_trials, running=2, over=False)))
+    assert should_prepare(record)
+    record.workers["late"] = Worker("late", here=True)
+    assert should_prepare(record) is ready
+
+
+@pytest.mark.parametrize("plots", [True, False])
+def test_where_nothing_is_to_be_drawn_nothing_is_made_ready(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, plots: bool
+) -> None:
     asked: list[Path] = []
     role = LocalRole(Identity("test.py", (), ""), Policy())
+    role.plots = plots
     monkeypatch.setattr(role._drawings, "prepare", asked.append)
-    role._prepare_report(read(write(tmp_path, like)))
-    assert asked == [tmp_path] * ready
+    role._prepare_report(read(write(tmp_path, MadeUp(trials=10, max_trials=12, running=2, over=False))))
+    assert asked == [tmp_path] * plots
+
+
+def test_half_of_the_pictures_are_drawn_beside(tmp_path: Path) -> None:
+    """The same as by one process; a picture of an earlier search goes."""
+    made = MadeUp(trials=12)
+    one, two = write(tmp_path / "one" / "search", made), write(tmp_path / "two" / "search", made)
+    report.draw(one)
+    (two / "plots").mkdir()
+    program = f"from cluster import report; from pathlib import Path; report.draw(Path({str(two)!r}), beside=True)"
+    subprocess.run([sys.executable, "-c", program], check=True, env={**os.environ, **background.ONE_THREAD})
+    pictures_of = [sorted(x.name for x in (place / "plots").iterdir()) for place in (one, two)]
+    assert pictures_of[0] == pictures_of[1] == sorted(f"{name}.png" for name in PICTURES)
+    assert (one / "report.md").read_text() == (two / "report.md").read_text()
+
+
+def test_what_the_other_process_did_not_draw_is_drawn_all_the_same(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    project = write(tmp_path, MadeUp(trials=12))
+    killed = SimpleNamespace(join=lambda: None, exitcode=-9)
+    monkeypatch.setattr(report, "_begin_pictures", lambda record, place: killed)
+    report.draw(project, beside=True)
+    assert {x.stem for x in (project / "plots").iterdir()} == set(PICTURES)
 
 
 def test_the_log_says_why_a_report_was_not_drawn(tmp_path: Path, said: pytest.LogCaptureFixture) -> None:
