@@ -71,11 +71,15 @@ class Drawings:
         with self._lock:
             if directory not in self._running:
                 self._start(directory)
+                self._give_way(directory, 10)  # trials still run, and need the cores more
 
     def begin(self, directory: Path) -> None:
         """Draws the report of a search that has ended, and returns at once."""
         with self._lock:
-            self.prepare(directory)
+            if directory in self._running:
+                self._give_way(directory, 0)
+            else:
+                self._start(directory)
             process, _ = self._running.get(directory, (None, None))
             if process is not None and process.stdin is not None:
                 with contextlib.suppress(OSError):  # it has ended already, and its end says why
@@ -101,6 +105,13 @@ class Drawings:
             log.warning("the report's pictures are not drawn: %s; its tables are whole", error)
             return
         self._running[directory] = (process, said)
+
+    def _give_way(self, directory: Path, by: int) -> None:
+        """Lets a drawing have the cores so much after this process; only root may take that back."""
+        process, _ = self._running.get(directory, (None, None))
+        with contextlib.suppress(OSError):
+            if process is not None:
+                os.setpriority(os.PRIO_PROCESS, process.pid, os.getpriority(os.PRIO_PROCESS, 0) + by)
 
     def drop(self, directory: Path) -> None:
         """Stops drawing in a directory that is about to be another search's."""
@@ -143,8 +154,6 @@ def _last_line(said: IO[bytes]) -> str:
 def main(directory: Path) -> int:
     """Draws one report, once it is told to; returns the exit code."""
     signal.signal(signal.SIGINT, signal.SIG_DFL)
-    before = os.nice(0)
-    os.nice(10)  # trials still run, and need the cores more
     from cluster import report
     from cluster.errors import ClusterError
 
@@ -153,8 +162,6 @@ def main(directory: Path) -> int:
             importlib.import_module(name)
     if sys.stdin.buffer.readline() != DRAW:
         return 0  # whoever began it has gone
-    with contextlib.suppress(PermissionError):
-        os.setpriority(os.PRIO_PROCESS, 0, before)  # nothing of the search runs any more; only root may
     try:
         report.draw(directory, beside=True)
     except ClusterError as error:

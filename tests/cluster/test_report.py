@@ -322,6 +322,7 @@ def test_what_was_made_ready_draws(tmp_path: Path, said: pytest.LogCaptureFixtur
     drawings = Drawings()
     drawings.prepare(project)
     ready, _ = drawings._running[project]
+    assert os.getpriority(os.PRIO_PROCESS, ready.pid) > os.getpriority(os.PRIO_PROCESS, 0)
     assert not (project / "report.html").exists()
     drawings.prepare(project)
     drawings.begin(project)
