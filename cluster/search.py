@@ -33,6 +33,7 @@ log = logging.getLogger(__name__)
 
 ASK_AGAIN_SECONDS = 1.0  # an oracle that had nothing is asked again after this, even when nothing has changed
 THOUGHT_SECONDS = 5.0  # a thought that nobody wants any more has ended by then
+BEHIND_SECONDS = 5.0  # how often those wake who wait behind the one that asks it
 
 
 @dataclass(frozen=True)
@@ -96,6 +97,7 @@ class Search:
         lock = threading.RLock()
         self._changed = threading.Condition(lock)
         self._thinking = Thinking(lambda: self._owned.ahead, lock, self._changed)
+        self._line: list[object] = []  # who waits for a trial, the first first
         self._dry_until = 0.0  # the oracle has nothing before this time, unless something changes
         self._failures_in_a_row = 0
         self._max_failures = policy.max_failures or oracle.max_consecutive_failures
@@ -148,7 +150,7 @@ class Search:
             trainer: The id of its trainer process. One trainer holds one trial: asking again while it holds one gives
                 the same trial and attempt again, for the answer to the first call was lost.
             timeout: How long to wait, in seconds.
-            active: Whether the caller still waits; looked at about once a second.
+            active: Whether the caller still waits; looked at before each grant, and now and then.
             lease_seconds: How long the lease lives without a heartbeat, where it differs from the policy's.
             device: What the trainer runs on, in words, for the log.
             packed: Whether others may be on that device.
@@ -159,7 +161,7 @@ class Search:
         """
         deadline = self._clock() + timeout
         asked: float | None = None
-        with self._step():
+        with self._step(), self._in_line() as wait:
             # Who has given up must not take a trial, nor its successor's.
             while active():
                 if isinstance(self.failure, CannotSave):
@@ -184,7 +186,7 @@ class Search:
                 left = deadline - self._clock()
                 if left <= 0:
                     return Answer.WAIT
-                self._changed.wait(min(left, ASK_AGAIN_SECONDS))
+                wait(left)
             return Answer.WAIT
 
     def update_trial(self, trial_id: str, attempt: int, metrics: dict[str, float], step: int) -> Any:
@@ -451,6 +453,24 @@ class Search:
 
     def _trial(self, trial_id: str) -> Any:
         return self._owned.oracle.trials[trial_id]
+
+    @contextlib.contextmanager
+    def _in_line(self) -> Iterator[Callable[[float], None]]:
+        """A place among those who wait; yields what waits for news, so many seconds at most.
+
+        The first asks the oracle again, and one is enough: the others wake for news, and hardly by themselves.
+        """
+        me = object()
+
+        def wait(seconds: float) -> None:
+            first = self._line[0] is me
+            self._changed.wait(min(seconds, ASK_AGAIN_SECONDS if first else BEHIND_SECONDS))
+
+        self._line.append(me)
+        try:
+            yield wait
+        finally:
+            self._line.remove(me)
 
     def _note_change(self) -> None:
         self._dry_until = 0.0

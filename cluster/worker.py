@@ -31,7 +31,8 @@ from cluster.trainer_process import TrainerProcess
 
 log = logging.getLogger(__name__)
 
-BEAT_SECONDS = 1.0
+BEATS = 5  # heartbeats in the time of a lease …
+BEAT_SECONDS = 3.0  # … and how long it is between two of them at most
 SHOWN = 4  # how many holders of slots are named to one who waits
 SLOT_SECONDS = 0.2  # how often a worker that waits for a device looks for one
 ROOM_SECONDS = 1.0  # how often a worker that shares a GPU looks whether another needs it alone
@@ -120,6 +121,7 @@ class Worker:
         self._share = Share(0, 1, 1)
         self._counted_on = threading.Event()  # the chief knows that this worker runs trials
         self._beat_now = threading.Event()
+        self._due: queue.SimpleQueue[None] = queue.SimpleQueue()  # one for each beat that is to be sent
         self._goodbye: str | None = None
         self._leave = threading.Event()
         self._is_waiting = False
@@ -368,7 +370,8 @@ class Worker:
         gone_since: float | None = None
         while not self._leave.is_set():
             try:
-                for ack in self._client.attend(self._beats()):
+                self._due = queue.SimpleQueue()
+                for ack in self._client.attend(self._beats(self._due), self._beat_now.set):
                     gone_since = None
                     self._ended = self._ended or ack.ended
                     if not ack.waiting:
@@ -379,6 +382,7 @@ class Worker:
                     if ack.leaving:
                         self.happenings.put(Leave(ack.reason, ack.exit_code))
                         self._leave.set()
+                    self._await_beat(ack.lease_seconds)
             except ChiefUnreachable as error:
                 if self._ended:
                     return  # the trainer finishes alone
@@ -392,7 +396,19 @@ class Worker:
             except ClusterError as error:
                 self.happenings.put(error)
                 return
+            finally:
+                self._due.put(None)  # nothing is sent any more, and who waits to send it ends
             self._leave.wait(0.2)
+
+    def _await_beat(self, lease_seconds: float) -> None:
+        """Waits until it is time for the next beat, and has it sent.
+
+        Here, and not in gRPC, whose streams look ten times a second whether there is an answer.
+        """
+        if not self._leave.is_set():
+            self._beat_now.wait(min(BEAT_SECONDS, lease_seconds / BEATS))
+        self._beat_now.clear()
+        self._due.put(None)
 
     def _take_share(self, share: Share) -> None:
         """The chief has dealt the cores of this host; a trainer that runs takes them up in its own time."""
@@ -403,7 +419,7 @@ class Worker:
         if trainer is not None:
             trainer.tell(f"cores {cores.to_text(self._own_cores())}")
 
-    def _beats(self) -> Iterator[pb.Beat]:
+    def _beats(self, due: queue.SimpleQueue[None]) -> Iterator[pb.Beat]:
         identity = self._identity
         hello = pb.Hello(
             host=socket.gethostname(),
@@ -415,11 +431,10 @@ class Worker:
             group=cores.group_id(),
         )
         yield pb.Beat(worker=self._name, session=self._session, hello=hello, waiting=self._is_waiting)
-        while not self._leave.is_set():
-            if self._beat_now.wait(BEAT_SECONDS):
-                self._beat_now.clear()
-                if self._leave.is_set():
-                    break
+        while True:
+            due.get()
+            if self._leave.is_set():
+                break
             waiting = self._is_waiting
             yield pb.Beat(worker=self._name, session=self._session, trainer=self._trainer_id, waiting=waiting)
         if self._goodbye is not None:

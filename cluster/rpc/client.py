@@ -81,15 +81,22 @@ class ChiefClient:
             return False
         return True
 
-    def attend(self, beats: Iterator[pb.Beat]) -> Iterator[pb.Ack]:
+    def attend(self, beats: Iterator[pb.Beat], ended: Callable[[], None] = lambda: None) -> Iterator[pb.Ack]:
         """Opens the supervisor's stream.
+
+        Args:
+            beats: What to send; there is one answer to each.
+            ended: Called from another thread when the stream has ended or broken.
 
         Raises:
             Refused: the chief does not take this worker.
             ChiefUnreachable: the stream broke.
         """
         try:
-            yield from self._stub.Attend(beats)
+            stream = self._stub.Attend(beats)
+            if not stream.add_callback(ended):
+                ended()
+            yield from stream
         except grpc.RpcError as error:
             if error.code() in (*TRY_AGAIN, grpc.StatusCode.CANCELLED, grpc.StatusCode.UNKNOWN):
                 raise ChiefUnreachable(f"the connection to the chief at {self.address} broke") from None
