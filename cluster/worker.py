@@ -357,6 +357,7 @@ class Worker:
             )
         except ClusterError as error:
             log.warning("the chief could not be told that %s: %s", reason, error)
+        self._beat_now.set()  # the answer may be that this worker is to go
 
     # --- presence
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import importlib.util
 import json
 import subprocess
 import sys
@@ -120,8 +121,8 @@ def one(**attributes: Any) -> ModuleType:
 
 def run(monkeypatch: pytest.MonkeyPatch, benches: dict[str, ModuleType], *words: str) -> int:
     monkeypatch.setattr(bench, "NAMES", tuple(benches))
-    monkeypatch.setattr(bench.importlib.util, "find_spec", lambda name: name)
-    monkeypatch.setattr(bench.importlib, "import_module", lambda name: benches[name.removeprefix("tests.bench.")])
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: name)
+    monkeypatch.setattr(importlib, "import_module", lambda name: benches[name.removeprefix("tests.bench.")])
     monkeypatch.setattr(sys, "argv", ["bench", *words])
     return bench.main()
 

@@ -47,6 +47,7 @@ class Wire:
     search: Search
     client: ChiefClient
     address: str
+    server: grpc.Server
 
     def session(self, worker: str = "w", trainer: str = "t") -> RemoteSession:
         return RemoteSession(self.client, 0, worker, trainer)
@@ -60,7 +61,7 @@ def wire(tmp_path: Path, owned: None) -> Iterator[Wire]:
         chief.begin(search, DESCRIPTION)
         server = serve(chief, Policy(), address)
         client = ChiefClient(address, patience=5.0)
-        yield Wire(chief, search, client, address)
+        yield Wire(chief, search, client, address, server)
         client.close()
         server.stop(0).wait()
 
@@ -161,6 +162,25 @@ def test_a_supervisor_is_here_as_long_as_its_stream_is(wire: Wire) -> None:
     assert wire.chief.present == []
     with wire.search._changed:
         assert wire.search._changed.wait_for(lambda: not wire.search.leases.open, 5.0)
+
+
+def test_whoever_waits_between_beats_is_told_of_the_streams_end(wire: Wire) -> None:
+    """A supervisor does not wait in gRPC then, which would tell it too."""
+    ended, leave = threading.Event(), threading.Event()
+
+    def beats() -> Iterator[pb.Beat]:
+        hello = pb.Hello(host="h", program=PROGRAM.name, digest=PROGRAM.digest)
+        yield pb.Beat(worker="w", session="s", hello=hello)
+        leave.wait()
+
+    acks = wire.client.attend(beats(), ended.set)
+    next(acks)
+    assert not ended.is_set()
+    wire.server.stop(0)  # as when the chief is killed
+    assert ended.wait(10)
+    leave.set()
+    with pytest.raises(ChiefUnreachable, match="the connection to the chief"):
+        next(acks)
 
 
 def test_another_program_is_refused(wire: Wire) -> None:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import threading
+from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +22,29 @@ pytestmark = pytest.mark.usefixtures("owned")
 
 def events(directory: Path, kind: str) -> list[dict[str, Any]]:
     return [e for e in EventLog(directory / "project").read() if e["event"] == kind]
+
+
+def test_one_of_those_who_wait_asks_the_oracle_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The others wake for news alone, which they get at once."""
+    monkeypatch.setattr("cluster.search.ASK_AGAIN_SECONDS", 0.01)
+    monkeypatch.setattr("cluster.search.BEHIND_SECONDS", 1e6)
+    with open_search(tmp_path, oracle=make_oracle(trials=1)) as search, ThreadPoolExecutor(3) as pool:
+        grant = take(search, "runs")
+        woke: Counter[str] = Counter()
+        often = threading.Event()
+
+        def awake(name: str) -> bool:
+            woke[name] += 1
+            if max(woke.values()) > 20:
+                often.set()
+            return True
+
+        names = ["a", "b", "c"]
+        waiting = [pool.submit(search.next_trial, x, x, 1e6, lambda x=x: awake(x)) for x in names]  # type: ignore[misc]
+        assert often.wait(30)
+        assert sum(sorted(woke.values())[:-1]) <= 2, "the others have not woken since they began to wait"
+        finish(search, grant)
+        assert [x.result(30) for x in waiting] == [Answer.OVER] * 3
 
 
 def test_trials_are_granted_until_the_search_is_over(tmp_path: Path) -> None:
