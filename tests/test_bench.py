@@ -34,6 +34,7 @@ def kept() -> Kept:
 def test_a_units_figure_is_told_by_its_name() -> None:
     assert unit("grant p99 [ms]") == ("grant p99", "ms")
     assert unit("whole command") == ("whole command", "s")
+    assert unit("test loss []") == ("test loss", "")
 
 
 @pytest.mark.parametrize(
@@ -46,6 +47,7 @@ def test_numbers_have_about_three_digits(value: float, text: str) -> None:
 def test_a_figure_is_its_median_with_its_range() -> None:
     assert shown([3.0, 1.0, 2.0], "s") == "2.00 s (1.00 to 3.00)"
     assert shown([97.5], "%") == "97.5%"
+    assert shown([0.271], "") == "0.271"
 
 
 def test_a_bench_that_runs_again_replaces_its_own_figures_alone(tmp_path: Path, kept: Kept) -> None:

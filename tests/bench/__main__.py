@@ -79,7 +79,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m tests.bench", description="Measures the cluster beside its peers.")
     parser.add_argument("benches", nargs="*", default=[], metavar="|".join(there()), help="which; all, if none")
     parser.add_argument("--runs", type=int, default=3, help="runs of each side (default: 3)")
-    parser.add_argument("--minutes", type=float, default=MINUTES, help=f"of one bench at most (default: {MINUTES:g})")
+    parser.add_argument("--minutes", type=float, help=f"of one bench at most (default: its own, or {MINUTES:g})")
     parser.add_argument("--json", type=Path, help="where to keep the figures; those of benches that do not run stay")
     arguments = parser.parse_args()
     if unknown := set(arguments.benches) - set(there()):
@@ -91,7 +91,7 @@ def main() -> int:
         if why_not:
             print(f"{name}: left out, {why_not}", flush=True)
             continue
-        sides = measure(bench, arguments.runs, arguments.minutes)
+        sides = measure(bench, arguments.runs, arguments.minutes or getattr(bench, "MINUTES", MINUTES))
         if isinstance(sides, str):
             print(f"{name}: failed, {sides}", flush=True)
             failed = 1

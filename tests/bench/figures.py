@@ -1,8 +1,8 @@
 """What a bench measures: figures with units, by side, and the file in which they are kept.
 
 A bench is a module of this package with `main(runs)`, which returns figures by side; where it cannot run here, its
-`why_not()` says why. A figure is named in words, with its unit in brackets at the end: `grant p99 [ms]`. Without one
-it is in seconds.
+`why_not()` says why, and `MINUTES` is how long all of it may take, where that differs. A figure is named in words, with
+its unit in brackets at the end: `grant p99 [ms]`. Without one it is in seconds; `[]` is for one that has none.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from typing import Any
 Figures = dict[str, list[float]]  # by name, one value a run
 OURS = "cluster"  # the side that is ours
 PACKAGES = ("keras-tuner", "keras", "tensorflow-cpu", "tensorflow", "jax", "grpcio", "ray", "optuna", "scikit-learn")
-NAME = re.compile(r"(?P<words>.*?)\s*\[(?P<unit>[^\]]+)\]")
+NAME = re.compile(r"(?P<words>.*?)\s*\[(?P<unit>[^\]]*)\]")
 
 
 @dataclass(frozen=True)
@@ -107,7 +107,7 @@ def number(value: float) -> str:
 
 def shown(values: list[float], of: str) -> str:
     """The median of several runs with its unit, and their range."""
-    space = "" if of == "%" else " "
+    space = "" if of in ("%", "") else " "
     median = f"{number(statistics.median(values))}{space}{of}"
     return median if len(values) == 1 else f"{median} ({number(min(values))} to {number(max(values))})"
 
