@@ -26,7 +26,6 @@ NAMES = (
     "utilisation",
     "dispatch",
     "suggestion",
-    "pruning",
     "idle",
     "recovery",
     "ray",

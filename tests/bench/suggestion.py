@@ -30,7 +30,8 @@ from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
-Figures = dict[str, list[float]]
+from tests.bench.figures import Figures
+
 Point = list[float]
 
 DIMENSIONS = (4, 10, 20)
@@ -39,6 +40,7 @@ SLOW = (1000, 10)  # trials and dimensions of the one stock suggestion that take
 SEEDS = range(1, 11)
 BUDGET = 30
 LIMIT = 180.0  # seconds for the one stock suggestion with 1,000 trials
+MINUTES = 45.0  # for three runs
 SIDES = ("stock", "cluster")
 
 
@@ -233,12 +235,12 @@ def main(runs: int) -> dict[str, Figures]:
                     ("p95", percentile(ours, 0.95)),
                     ("longest", max(ours)),
                 ):
-                    sides["cluster"].setdefault(f"{name}: {what} (s)", []).append(value)
+                    sides["cluster"].setdefault(f"{name}: {what} [s]", []).append(value)
                 if trials < SLOW[0]:
                     stock = seconds("stock", trials, dimensions, 1)
-                    sides["stock"].setdefault(f"{name}: median (s)", []).extend(stock)
+                    sides["stock"].setdefault(f"{name}: median [s]", []).extend(stock)
                 elif (trials, dimensions) == SLOW and run == 0:
-                    sides["stock"][f"{name}: median (s)"] = [_at_most(LIMIT, trials, dimensions)]
+                    sides["stock"][f"{name}: median [s]"] = [_at_most(LIMIT, trials, dimensions)]
     spawn = get_context("spawn")
     with ProcessPoolExecutor(2, mp_context=spawn, initializer=_one_thread) as pool:
         asked = {
@@ -249,9 +251,9 @@ def main(runs: int) -> dict[str, Figures]:
         }
         new = {(side, seed): pool.submit(distinct, side, seed) for seed in SEEDS[:3] for side in SIDES}
         for (side, name, _), answer in asked.items():
-            sides[side].setdefault(f"{name}: regret", []).append(answer.result())
+            sides[side].setdefault(f"{name}: regret []", []).append(answer.result())
         for (side, _), answer in new.items():
-            sides[side].setdefault("distinct of 40, on 60 points", []).append(answer.result())
+            sides[side].setdefault("distinct of 40, on 60 points []", []).append(answer.result())
     return sides
 
 
@@ -266,16 +268,3 @@ def _at_most(limit: float, trials: int, dimensions: int) -> float:
     finally:
         process.terminate()
         process.join()
-
-
-def tell(sides: dict[str, Figures]) -> str:
-    """The figures as a table, side by side, with medians over runs or seeds."""
-    rows = [f"{'':<34}" + "".join(f"{side:>30}" for side in SIDES)]
-    for name in dict.fromkeys([*sides["cluster"], *sides["stock"]]):
-        row = f"{name:<34}"
-        for side in SIDES:
-            values = sides[side].get(name)
-            text = "" if not values else f"{statistics.median(values):.4g} ({min(values):.3g} to {max(values):.3g})"
-            row += f"{text:>30}"
-        rows.append(row)
-    return "\n".join(rows)
