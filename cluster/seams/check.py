@@ -29,6 +29,7 @@ EXPECTED = {
     "engine.base_tuner.BaseTuner.save": ["self"],
     "engine.base_tuner.BaseTuner.reload": ["self"],
     "engine.oracle.Oracle.reload": ["self"],
+    "engine.oracle.Oracle._duplicate": ["self", "values"],
     "engine.oracle.Oracle._save_trial": ["self", "trial"],
     "engine.oracle.Oracle._set_project_dir": ["self", "directory", "project_name"],
     "engine.tuner.Tuner.run_trial": ["self", "trial", "args", "kwargs"],

@@ -11,7 +11,7 @@ import keras_tuner
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from cluster.ray_backend.latent import coordinates, point_at, values_at
+from cluster.oracles.latent import coordinates, point_at, values_at
 
 UNIT = st.floats(0.0, 1.0) | st.sampled_from([0.0, 1.0, math.nextafter(1.0, 0.0)])
 
