@@ -117,4 +117,3 @@ class Evolution:
         drawn = numpy.array([self._cma.ask() for _ in range(CANDIDATES)])
         self._low, self._high = drawn.min(axis=0), drawn.max(axis=0)
         self.candidates = drawn.tolist()
-

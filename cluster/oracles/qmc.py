@@ -26,6 +26,7 @@ class QMCOracle(ModelOracle):
             yield {}
             return
         engine = Sobol(len(names), scramble=True, seed=self.dice().getrandbits(31))
-        engine.fast_forward(len(self.start_order))
+        if self.start_order:  # it cannot go on by none
+            engine.fast_forward(len(self.start_order))
         for row in engine.random(AHEAD).tolist():
             yield dict(zip(names, row, strict=True))

@@ -1,8 +1,8 @@
 """A search's trials as a study of Optuna's in memory, for samplers that propose from it.
 
-A hyperparameter is there as it is in KerasTuner's eyes: steps, and choices that have an order, as whole numbers; choices
-without an order as categories; all else as its coordinate in the unit cube, where KerasTuner's scales are even. What is
-not active in a trial is not in the study's. Owns what Optuna is told and when; knows no sampler.
+A hyperparameter is there as KerasTuner sees it: steps, and choices that have an order, as whole numbers; choices
+without one as categories; all else as its coordinate in the unit cube, where KerasTuner's scales are even. What is not
+active in a trial is not in the study's. Owns what Optuna is told and when; knows no sampler.
 """
 
 from __future__ import annotations
