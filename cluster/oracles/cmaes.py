@@ -33,6 +33,7 @@ class CmaEsOracle(ModelOracle):
         self._evolution: Evolution | None = None
         self._names: list[str] = []
         self._ended = 0
+        self._learnt: set[str] = set()
 
     def points(self) -> Iterator[dict[str, float]]:
         """The generation's candidates."""
@@ -41,8 +42,12 @@ class CmaEsOracle(ModelOracle):
         if not names:
             return
         if self._evolution is None or names != self._names:
-            self._evolution, self._names, self._ended = Evolution(len(names), self.dice()), names, 0
+            self._evolution, self._names = Evolution(len(names), self.dice()), names
+            self._ended, self._learnt = 0, set()
         for trial_id in self.end_order[self._ended :]:
+            if trial_id in self._learnt:
+                continue  # KerasTuner alone, once killed, may run one again that had ended
+            self._learnt.add(trial_id)
             trial = self.trials[trial_id]
             values = trial.hyperparameters.values
             place = [place_of(hps[name], values.get(hps[name].name, hps[name].default)) for name in names]

@@ -25,8 +25,8 @@ OPTUNA = "'keras-tuning-cluster[optuna]'"
 class ModelOracle(keras_tuner.oracles.RandomSearchOracle):  # type: ignore[misc]
     """An oracle that proposes points of the unit cube.
 
-    Where all of its points were tried before, as in a small space, KerasTuner's random search takes over, which ends the
-    search when it finds nothing new either.
+    Where all of its points were tried before, as in a small space, KerasTuner's random search takes over, which ends
+    the search when it finds nothing new either.
     """
 
     def points(self) -> Iterable[Mapping[str, float]]:

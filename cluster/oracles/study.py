@@ -62,7 +62,7 @@ class Study:
             direction = f"{oracle.objective.direction}imize"
             self._study = optuna.create_study(direction=direction, sampler=RandomSampler(0))
         self._size = 0  # of the study, with what is no trial of the oracle's
-        self._numbers: dict[str, int] = {}  # by the oracle's id
+        self._numbers: dict[str, int] = {}  # of trials that have not ended, by the oracle's id
         self._started = self._ended = 0
 
     @property
@@ -92,12 +92,15 @@ class Study:
             self._numbers[trial_id] = self._size
             self._size += 1
         for trial_id in oracle.end_order[self._ended :]:
+            number = self._numbers.pop(trial_id, None)
+            if number is None:
+                continue  # KerasTuner alone, once killed, may run one again that had ended
             trial = oracle.trials[trial_id]
             score = trial.score if trial.status == "COMPLETED" else None
             if score is None or math.isnan(score):
-                self._study.tell(self._numbers[trial_id], state=TrialState.FAIL)
+                self._study.tell(number, state=TrialState.FAIL)
             else:
-                self._study.tell(self._numbers[trial_id], float(score))
+                self._study.tell(number, float(score))
         self._started, self._ended = len(oracle.start_order), len(oracle.end_order)
 
     @contextlib.contextmanager

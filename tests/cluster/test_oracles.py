@@ -196,7 +196,8 @@ def test_sobols_points_fill_every_cell_once() -> None:
 
 
 @every_kind
-@settings(max_examples=12, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@pytest.mark.usefixtures("owned")  # KerasTuner alone runs a trial again that had just ended
+@settings(max_examples=5, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(data=st.data())
 def test_a_search_that_was_cut_off_proposes_what_would_have_come(
     kind: str, tmp_path_factory: pytest.TempPathFactory, data: st.DataObject
@@ -237,6 +238,15 @@ def run_on_disk(directory: Path, kind: str, workers: int, cuts: set[int], grows:
             trial.hyperparameters.Int("new", 1, 9)
         end(oracle, trial, None if ended == 4 else loss(trial.hyperparameters.values))
         ended += 1
+
+
+@every_kind
+def test_without_the_launcher_a_trial_that_ended_twice_counts_once(kind: str) -> None:
+    oracle = in_memory(make(kind, network()))
+    for _ in range(4):
+        end(oracle, oracle.create_trial("w"), 1.0)
+    oracle.end_order.append(oracle.end_order[-1])
+    assert oracle.create_trial("w").status == "RUNNING"
 
 
 @every_kind
@@ -389,13 +399,13 @@ def test_an_evolution_stays_in_its_cube_whatever_it_is_told(trials: list[tuple[f
 
 
 def test_an_evolution_that_has_come_to_its_end_begins_elsewhere() -> None:
-    evolution = Evolution(1, random.Random(1))
-    spreads = []
-    for _ in range(3000):
-        evolution.learn(evolution.candidates[0], (evolution.candidates[0][0] - 0.5) ** 2)
+    evolution, spreads = Evolution(1, random.Random(1)), []
+    for number in range(800):
+        place = evolution.candidates[number % 4]
+        evolution.learn(place, (place[0] - 0.5) ** 2)
         places = [x for [x] in evolution.candidates]
         spreads.append(max(places) - min(places))
-    narrow = next(index for index, x in enumerate(spreads) if x < 1e-6)
+    narrow = next(index for index, x in enumerate(spreads) if x < 1e-5)
     assert max(spreads[narrow:]) > 0.5
 
 
@@ -445,7 +455,7 @@ import sys, cluster, cluster.oracles
 print({"keras_tuner", "optuna"} & set(sys.modules))
 kind = cluster.oracles.TPEOracle
 kind(objective="loss")
-print("keras_tuner" in sys.modules, {"optuna", "cmaes", "scipy.stats"} & set(sys.modules))
+print("keras_tuner" in sys.modules, {"optuna", "cmaes"} & set(sys.modules))
 """
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.split("\n")[:2] == ["set()", "True set()"]
