@@ -16,6 +16,7 @@ from typing import Any
 import optuna
 from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution, IntDistribution
 from optuna.samplers import BaseSampler, RandomSampler
+from optuna.study import StudyDirection
 from optuna.trial import TrialState
 
 from cluster.oracles.latent import coordinates, count, is_ordered, place_of
@@ -59,7 +60,8 @@ class Study:
         for name in self._distributions:
             self._groups.setdefault(_conditions(self._hps[name]), []).append(name)
         with quiet():
-            direction = f"{oracle.objective.direction}imize"
+            least = oracle.objective.direction == "min"
+            direction = StudyDirection.MINIMIZE if least else StudyDirection.MAXIMIZE
             self._study = optuna.create_study(direction=direction, sampler=RandomSampler(0))
         self._size = 0  # of the study, with what is no trial of the oracle's
         self._numbers: dict[str, int] = {}  # of trials that have not ended, by the oracle's id

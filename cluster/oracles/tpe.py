@@ -63,14 +63,14 @@ class TPEOracle(ModelOracle):
                     constant_liar=True,
                 )
                 with self._study.asking(sampler) as ask:
-                    self._descend(point, ask)
+                    self._descend(self._study, point, ask)
             yield point
 
     def forget(self) -> None:
         """Drops the study."""
         self._study = None
 
-    def _descend(self, point: dict[str, float], ask: Ask) -> None:
+    def _descend(self, study: Study, point: dict[str, float], ask: Ask) -> None:
         """Asks for what is active, from the hyperparameters without a condition to those whose conditions they meet."""
         space = self.get_space()
         space.values = {}
@@ -78,7 +78,7 @@ class TPEOracle(ModelOracle):
         for name, hp in coordinates(space.space).items():
             if space.is_active(hp):
                 if name not in asked:
-                    group = self._study.beside(name)
+                    group = study.beside(name)
                     asked.update(group)
                     point.update(ask(group))
                 space.values[hp.name] = value_of(hp, point[name])

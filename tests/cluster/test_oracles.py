@@ -10,6 +10,7 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
+from unittest.mock import Mock
 
 import keras_tuner
 import pytest
@@ -20,7 +21,7 @@ from cluster.errors import MissingDependency
 from cluster.oracles.latent import coordinates, count, place_of, value_of
 from tests.cluster.test_latent import is_a_value, spaces
 
-optuna = pytest.importorskip("optuna", reason="the extra `optuna` is not installed")
+optuna: Any = pytest.importorskip("optuna", reason="the extra `optuna` is not installed")
 pytest.importorskip("cmaes", reason="the extra `optuna` is not installed")
 import cluster.oracles  # noqa: E402
 from cluster.oracles.cmaes import Evolution  # noqa: E402
@@ -30,7 +31,7 @@ WITH_TORCH = importlib.util.find_spec("torch") is not None
 KINDS = ["TPEOracle", "CmaEsOracle", "QMCOracle", *(["GPOracle"] if WITH_TORCH else [])]
 every_kind = pytest.mark.parametrize("kind", KINDS)
 
-Score = Callable[[dict[str, Any]], float]
+Score = Callable[[dict[str, Any]], float | None]
 
 
 def make(kind: str, space: Any, *, trials: int = 12, seed: int = 5, **options: Any) -> Any:
@@ -217,7 +218,8 @@ def run_on_disk(directory: Path, kind: str, workers: int, cuts: set[int], grows:
         oracle._set_project_dir(str(directory), "project")
         return oracle
 
-    oracle, running, ended = opened(), {}, 0
+    running: dict[str, Any] = {}
+    oracle, ended = opened(), 0
     oracle.save()
     while True:
         if ended in cuts:
@@ -329,11 +331,10 @@ def test_what_optuna_sees_of_each_kind_of_hyperparameter() -> None:
 
 
 def test_each_trial_is_told_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    made = []
-    create = optuna.trial.create_trial
-    monkeypatch.setattr(optuna.trial, "create_trial", lambda **about: made.append(1) or create(**about))
+    made = Mock(wraps=optuna.trial.create_trial)
+    monkeypatch.setattr(optuna.trial, "create_trial", made)
     search(in_memory(make("TPEOracle", network(), trials=30)), loss, workers=2)
-    assert len(made) == 29, "nobody was asked after the last"
+    assert made.call_count == 29, "nobody was asked after the last"
 
 
 def test_the_gaussian_process_sees_what_is_always_active_and_what_runs(monkeypatch: pytest.MonkeyPatch) -> None:
