@@ -21,12 +21,14 @@ class QMCOracle(ModelOracle):
         """The next points of the sequence."""
         from scipy.stats.qmc import Sobol
 
-        names = [name for name, hp in coordinates(self.hyperparameters.space).items() if count(hp) != 1]
+        hps = coordinates(self.hyperparameters.space)
+        names = [name for name, hp in hps.items() if count(hp) != 1]
+        others = dict.fromkeys(hps, 0.5)  # the default of one value may be another
         if not names:
-            yield {}
+            yield others
             return
         engine = Sobol(len(names), scramble=True, seed=self.dice().getrandbits(31))
         if self.start_order:  # it cannot go on by none
             engine.fast_forward(len(self.start_order))
         for row in engine.random(AHEAD).tolist():
-            yield dict(zip(names, row, strict=True))
+            yield {**others, **dict(zip(names, row, strict=True))}

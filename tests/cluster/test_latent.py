@@ -59,7 +59,7 @@ def is_a_value(hp: Any, value: Any) -> bool:
         return value in (
             hp.values if hasattr(hp, "values") else [True, False] if hp.default in (True, False) else [hp.value]
         )
-    if not hp.min_value <= value <= hp.max_value * (1 + 1e-9):
+    if not hp.min_value * (1 - 1e-9) <= value <= hp.max_value * (1 + 1e-9):
         return False
     if hp.step is None:
         return isinstance(value, int if isinstance(hp.min_value, int) and type(hp).__name__ == "Int" else float)
