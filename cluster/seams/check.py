@@ -54,7 +54,6 @@ EXPECTED = {
     "tuners.bayesian.BayesianOptimizationOracle._nonfixed_space": ["self"],
     "tuners.bayesian.BayesianOptimizationOracle._get_hp_bounds": ["self"],
     "tuners.bayesian.BayesianOptimizationOracle._make_gpr": ["self"],
-    "engine.oracle.Oracle._duplicate": ["self", "values"],
     "engine.hyperparameters.hp_types.numerical.Numerical._get_n_values": ["self"],
     "engine.hyperparameters.hp_types.numerical.Numerical._get_value_by_index": ["self", "index"],
     "tuners.gridsearch.GridSearchOracle.populate_space": ["self", "trial_id"],
