@@ -7,7 +7,6 @@ node      a Ray cluster of containers: its head, which is the driver, and its wo
 searcher  Ray's way to the search: a trial for each question, its end, its loss
 judge     one of Ray's schedulers, told of epochs alone
 borrowed  Ray's own searchers and schedulers, over KerasTuner's space
-latent    the unit cube, which they know, and KerasTuner's values
 remote    what runs a trial in Ray's processes
 ship      what travels from the program to them
 """

@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 from cluster.errors import MissingDependency, UsageError
-from cluster.ray_backend.latent import coordinates, point_at, values_at
+from cluster.oracles.latent import coordinates, point_at, values_at
 from cluster.seams import FINISHED
 
 log = logging.getLogger(__name__)

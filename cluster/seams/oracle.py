@@ -137,6 +137,11 @@ class OwnedOracle:
         type(self.oracle).save(self.oracle)
 
 
+def tried(oracle: Any, values: dict[str, Any]) -> bool:
+    """Whether a trial of an oracle has these values."""
+    return bool(oracle._duplicate(values))
+
+
 def adopt_directory(tuner: Any, directory: str, project_name: str) -> None:
     """Points a worker's tuner at the chief's project, which may have been named by a clock or a random number."""
     own = Path(tuner.project_dir)

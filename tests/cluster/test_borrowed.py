@@ -12,9 +12,9 @@ import pytest
 
 from cluster import resume
 from cluster.errors import MissingDependency, UsageError
+from cluster.oracles.latent import coordinates, values_at
 from cluster.ray_backend import borrowed
 from cluster.ray_backend.borrowed import Loan, check_names, check_program
-from cluster.ray_backend.latent import coordinates, values_at
 from cluster.search import Answer, Grant
 from tests.cluster.conftest import Clock, finish, make_oracle, make_tuner, open_search, take
 

@@ -11,7 +11,7 @@ import keras_tuner
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from cluster.ray_backend.latent import coordinates, point_at, values_at
+from cluster.oracles.latent import coordinates, point_at, values_at
 
 UNIT = st.floats(0.0, 1.0) | st.sampled_from([0.0, 1.0, math.nextafter(1.0, 0.0)])
 
@@ -59,7 +59,7 @@ def is_a_value(hp: Any, value: Any) -> bool:
         return value in (
             hp.values if hasattr(hp, "values") else [True, False] if hp.default in (True, False) else [hp.value]
         )
-    if not hp.min_value <= value <= hp.max_value * (1 + 1e-9):
+    if not hp.min_value * (1 - 1e-9) <= value <= hp.max_value * (1 + 1e-9):
         return False
     if hp.step is None:
         return isinstance(value, int if isinstance(hp.min_value, int) and type(hp).__name__ == "Int" else float)

@@ -28,7 +28,7 @@ def proposed(directory: Path) -> list[dict[str, Any]]:
     return [event["values"] for event in events(directory / "results" / "space", "grant")]
 
 
-@pytest.mark.parametrize("oracle", ["random", "grid", "bayesian"])
+@pytest.mark.parametrize("oracle", ["random", "grid", "bayesian", "tpe", "cmaes", "qmc"])
 def test_every_backend_proposes_the_same_trials(tmp_path: Path, oracle: str) -> None:
     found = {}
     for backend, options in ONE_AT_ONCE.items():

@@ -1,17 +1,23 @@
-"""A KerasTuner program over a space with conditions: `conditional_space.py --oracle random|grid|bayesian|hyperband`.
+"""A KerasTuner program over a space with conditions: `conditional_space.py --oracle NAME [--trials N] [--seconds S]`.
 
-The score is a function of the hyperparameters, so what is proposed depends on the oracle and its seed alone.
+NAME is random, grid, bayesian or hyperband, which are KerasTuner's own, or tpe, gp, cmaes or qmc, which are not. The
+score is a function of the hyperparameters, so what is proposed depends on the oracle and its seed alone.
 """
 
 import argparse
+import functools
+import time
 
 import keras
 import keras_tuner
 import numpy
 
+import cluster.oracles
+
 parser = argparse.ArgumentParser()
 parser.add_argument("--oracle", default="random")
 parser.add_argument("--trials", type=int, default=8)
+parser.add_argument("--seconds", type=float, default=0.0)
 arguments = parser.parse_args()
 
 
@@ -36,6 +42,7 @@ def score(hp):
 class ScoreTuner(keras_tuner.engine.base_tuner.BaseTuner):
     def run_trial(self, trial, *args, **kwargs):
         declare(trial.hyperparameters)
+        time.sleep(arguments.seconds)
         return score(trial.hyperparameters)
 
 
@@ -58,6 +65,10 @@ else:
         "random": keras_tuner.oracles.RandomSearchOracle,
         "grid": keras_tuner.oracles.GridSearchOracle,
         "bayesian": keras_tuner.oracles.BayesianOptimizationOracle,
+        "tpe": functools.partial(cluster.oracles.TPEOracle, num_initial_points=3),
+        "gp": functools.partial(cluster.oracles.GPOracle, num_initial_points=3),
+        "cmaes": cluster.oracles.CmaEsOracle,
+        "qmc": cluster.oracles.QMCOracle,
     }[arguments.oracle]
     oracle = kind(
         objective=keras_tuner.Objective("score", "min"), max_trials=arguments.trials, hyperparameters=space, seed=3
