@@ -22,6 +22,8 @@ The map of the package, from the outside in; imports go only downwards:
     chief        who is here, and the program's searches one after another
     trainer      what stands in for tuner.oracle during a search
     search       one search: an oracle and its leases behind one lock
+    thinking     what an oracle will be asked next, thought out beside the search
+    pruning      which trials of a search are stopped early; prune: by which rule
     report       a search as tables, pictures and a page; several side by side
     placement    where a trainer runs: a slot on a GPU, or the processor
     coreshare    a trainer's share of its host's cores, dealt again when workers come and go
@@ -34,6 +36,9 @@ The map of the package, from the outside in; imports go only downwards:
     resume       what a trial needs to go on at its next epoch
     past         what the event log tells of the processes before
     memory       a trainer's share of its GPU's memory, and whether it has run out
+    iterators    tf.data iterators that end at once
+    bayes        KerasTuner's Gaussian process, thought out in milliseconds
+    oracles      TPE, a Gaussian process, CMA-ES and Sobol's points, for any program
     devices      which GPUs there are; slots: who holds one; cores: who may run where
     afterimport  acts as soon as a module has been imported
     policy       what the user decides about a search; limits
