@@ -4,6 +4,7 @@
     trial      the inside of a trial: resumed epochs, reports, whole checkpoints
     hyperband  rounds that are filled though trials fail
     reload     what a project on disk becomes when it is opened again
+    journal    what a step changes in an oracle's saved state
     oracle     what the chief needs of an oracle beyond its public methods; what a worker needs of its own
     stock      KerasTuner's own messages
     quiet      what KerasTuner prints by itself, left out

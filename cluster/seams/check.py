@@ -30,6 +30,9 @@ EXPECTED = {
     "engine.base_tuner.BaseTuner.reload": ["self"],
     "engine.oracle.Oracle.reload": ["self"],
     "engine.oracle.Oracle._save_trial": ["self", "trial"],
+    "engine.oracle.Oracle._record_values": ["self", "trial"],
+    "engine.oracle.Oracle._check_consecutive_failures": ["self"],
+    "engine.oracle.Oracle._get_oracle_fname": ["self"],
     "engine.oracle.Oracle._set_project_dir": ["self", "directory", "project_name"],
     "engine.tuner.Tuner.run_trial": ["self", "trial", "args", "kwargs"],
     "engine.tuner.Tuner._build_and_fit_model": ["self", "trial", "args", "kwargs"],
@@ -48,6 +51,7 @@ EXPECTED = {
     "tuners.hyperband.HyperbandOracle._get_epochs": ["self", "bracket_num", "round_num"],
     "tuners.gridsearch.GridSearchOracle.populate_space": ["self", "trial_id"],
     "tuners.gridsearch.LinkedList.insert": ["self", "data", "data_pre"],
+    "tuners.gridsearch.LinkedList.next": ["self", "data"],
 }
 
 

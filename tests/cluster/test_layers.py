@@ -52,6 +52,7 @@ ORDER = [
     ["program", "leash", "seams"],
     ["seams.install"],
     ["seams.trial", "seams.reload", "seams.oracle", "seams.hyperband", "seams.stock", "seams.quiet", "seams.check"],
+    ["seams.journal"],
     ["resume", "leases", "past", "memory", "streams"],
     ["logs", "jsonlog"],
     ["state", "policy", "notices", "asides", "lines", "afterimport", "devices", "slots", "cores"],
