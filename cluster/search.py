@@ -7,6 +7,7 @@ is gone runs again, and the search ends. Knows no gRPC and no process; `chief.py
 from __future__ import annotations
 
 import contextlib
+import json
 import logging
 import math
 import threading
@@ -95,6 +96,8 @@ class Search:
         self._max_failures = policy.max_failures or oracle.max_consecutive_failures
         self._losses_in_a_row: Counter[str] = Counter()  # by worker
         self._restored: set[tuple[str, int]] = set()  # trials and attempts that an earlier process granted
+        self._with_checkpoint: list[Any] | None = None  # completed trials whose checkpoint may be there
+        self._text: str | None = None  # of the state that nothing changes any more
         self._dismissed: dict[str, str] = {}  # why a trainer has to end, by its id
         self._closing: str | None = None  # why no further trial is begun
         self._closed = False
@@ -245,7 +248,7 @@ class Search:
                 raise
             resume.forget(self.directory / f"trial_{trial.trial_id}")
             self._losses_in_a_row.pop(lease.worker, None)
-            self._keep_checkpoints()
+            self._keep_checkpoints(kept)
             self._tell_end(kept, lease.worker, seconds)
             self._count_failures(kept)
             self._note_change()
@@ -280,6 +283,14 @@ class Search:
         with self._changed:
             oracle = self._owned.oracle
             return {"oracle": oracle.get_state(), "trials": [x.get_state() for x in oracle.trials.values()]}
+
+    def state_text(self) -> str:
+        """`state` as JSON. At the end every worker reads it: it is made once for all of them."""
+        with self._changed:
+            if not (self._over and not self.leases.open):
+                return json.dumps(self.state())
+            self._text = self._text or json.dumps(self.state())
+            return self._text
 
     # --- for the chief
 
@@ -553,16 +564,20 @@ class Search:
             self._over = True
             self._changed.notify_all()
 
-    def _keep_checkpoints(self) -> None:
+    def _keep_checkpoints(self, ended: Any) -> None:
         """Removes the checkpoints of all but the best trials, and of those that the oracle still needs."""
         if self._policy.keep_checkpoints is None:
             return
-        oracle = self._owned.oracle
-        done = [x for x in oracle.get_best_trials(len(oracle.trials)) if x.status == "COMPLETED"]
+        if self._with_checkpoint is None:  # of an earlier process, any may have one
+            self._with_checkpoint = [x for x in self._owned.oracle.trials.values() if x.status == "COMPLETED"]
+        elif ended.status == "COMPLETED":
+            self._with_checkpoint.append(ended)
+        done = self._owned.best_first(self._with_checkpoint)
         needed = self._owned.needed_checkpoints() | {x.trial_id for x in done[: self._policy.keep_checkpoints]}
         for trial in done:
             if trial.trial_id not in needed:
                 (self.directory / f"trial_{trial.trial_id}" / "checkpoint.weights.h5").unlink(missing_ok=True)
+        self._with_checkpoint = [x for x in done if x.trial_id in needed]
 
     def _tell_end(self, trial: Any, worker: str, seconds: float) -> None:
         best = self._owned.best

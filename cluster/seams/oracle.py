@@ -118,16 +118,14 @@ class OwnedOracle:
         kept = self.oracle.trials[trial.trial_id]
         if kept.status == "INVALID":
             _clear(kept)
-        elif kept.status == "COMPLETED" and (self.best is None or self._is_better(kept, self.best)):
-            self.best = kept
+        elif kept.status == "COMPLETED":
+            self.best = kept if self.best is None else self.best_first([self.best, kept])[0]
         return kept
 
-    def _is_better(self, trial: Any, other: Any) -> bool:
-        """Of two that score the same, KerasTuner takes the one that began first."""
-        if trial.score == other.score:
-            return _by_number(trial.trial_id) < _by_number(other.trial_id)
-        more = bool(trial.score > other.score)
-        return more if self.oracle.objective.direction == "max" else not more
+    def best_first(self, trials: Collection[Any]) -> list[Any]:
+        """Completed trials as KerasTuner orders them: of two that score the same, the one that began first is better."""
+        sign = -1 if self.oracle.objective.direction == "max" else 1
+        return sorted(trials, key=lambda x: (sign * x.score, _by_number(x.trial_id)))
 
     def requeue(self, trial_id: str) -> None:
         """The trial's holder is gone: it runs again, from nothing that was reported; `save_trial` is to follow."""
@@ -146,7 +144,7 @@ class OwnedOracle:
         """The trials from whose checkpoint another may begin: those of open brackets, and the parents of what runs."""
         brackets = getattr(self.oracle, "_brackets", [])
         needed = {info["id"] for bracket in brackets for round_info in bracket["rounds"] for info in round_info}
-        running = [x for x in self.oracle.trials.values() if x.status not in ("COMPLETED", "FAILED")]
+        running = [*self.oracle.ongoing_trials.values(), *(self.oracle.trials[x] for x in self.oracle._retry_queue)]
         return needed | {x.hyperparameters.values.get("tuner/trial_id", "") for x in running}
 
     def change(self, trial_id: str) -> dict[str, Any] | None:

@@ -10,9 +10,9 @@ import subprocess
 from pathlib import Path
 
 from fashion.diagnose import diagnose
-from tests.bench import containers, flagship, processes, ray
+from tests.bench import containers, dispatch, flagship, processes, ray
 
-BENCHES = {"processes": processes, "containers": containers, "flagship": flagship, "ray": ray}
+BENCHES = {"processes": processes, "dispatch": dispatch, "containers": containers, "flagship": flagship, "ray": ray}
 
 
 def engine_answers() -> bool:
@@ -52,9 +52,10 @@ def main() -> None:
         kept[name] = BENCHES[name].main(arguments.runs)
         print(f"\n{(BENCHES[name].__doc__ or name).splitlines()[0]}")
         for side, figures in kept[name].items():
-            for what, seconds in figures.items():
-                spread = f"{min(seconds):.1f} to {max(seconds):.1f}"
-                print(f"  {side:<14} {what:<22} {statistics.median(seconds):6.1f} s  (of {len(seconds)}: {spread})")
+            for what, found in figures.items():
+                spread = f"{min(found):.1f} to {max(found):.1f}"
+                unit = getattr(BENCHES[name], "UNIT", "s")
+                print(f"  {side:<14} {what:<22} {statistics.median(found):6.1f} {unit}  (of {len(found)}: {spread})")
     if arguments.json:
         arguments.json.write_text(json.dumps(kept, indent=2) + "\n")
 
