@@ -101,6 +101,7 @@ class Search:
         self._dismissed: dict[str, str] = {}  # why a trainer has to end, by its id
         self._closing: str | None = None  # why no further trial is begun
         self._closed = False
+        self._torn = False  # a step was left in its middle: memory is no whole state, and the log has all that is
         self._began: dict[str, float] = {}
         self._heard: dict[str, float] = {}  # when a running trial last got anywhere
         self._losses = past.losses
@@ -243,6 +244,7 @@ class Search:
                 seconds = self._clock() - self._began.pop(trial.trial_id, self._clock())
                 self._note_end(kept, attempt, lease.worker, seconds=round(seconds, 3))
             except Exception as error:
+                self._torn = True
                 if not is_of_the_disk(error):
                     self.fail(error)
                 raise
@@ -397,7 +399,7 @@ class Search:
             if not isinstance(self.failure, CannotSave):  # else the next chief takes them up
                 for lease in self.leases.open:
                     self.leases.drop(lease.trial_id)  # whoever comes too late is refused, and its trial runs again
-                if not was_closed and self._owned.is_behind:
+                if not was_closed and not self._torn and self._owned.is_behind:
                     with contextlib.suppress(CannotSave):  # its changes are in the log
                         self._owned.save()
             self._owned.release()
@@ -432,6 +434,11 @@ class Search:
                 unsaved = cannot_save(error.filename or self.directory, error)
                 self.fail(unsaved)
                 raise unsaved from error
+            except Exception:
+                raise
+            except BaseException:  # interrupted
+                self._torn = True
+                raise
 
     def _trial(self, trial_id: str) -> Any:
         return self._owned.oracle.trials[trial_id]

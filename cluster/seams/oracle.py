@@ -123,7 +123,7 @@ class OwnedOracle:
         return kept
 
     def best_first(self, trials: Collection[Any]) -> list[Any]:
-        """Completed trials as KerasTuner orders them: of two that score the same, the one that began first is better."""
+        """Completed trials in KerasTuner's order: of two that score the same, the one that began first is better."""
         sign = -1 if self.oracle.objective.direction == "max" else 1
         return sorted(trials, key=lambda x: (sign * x.score, _by_number(x.trial_id)))
 

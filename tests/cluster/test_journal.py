@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import functools
 import json
 import os
 import random
@@ -173,7 +175,9 @@ class Disk:
         self.left -= 1
 
 
-LEFT = []  # searches that are never closed: who has lost power writes nothing
+LEFT: list[
+    contextlib.AbstractContextManager[Search]
+] = []  # searches that are never closed: who has lost power writes nothing
 
 
 def open_and_leave(directory: Path, oracle: Any) -> Search:
@@ -202,6 +206,12 @@ def run(directory: Path, kind: Callable[[], Any], disk: Disk, cut_every: int | N
 
     search = start()
 
+    def update(trial_id: str, attempt: int, metrics: dict[str, float]) -> None:
+        search.update_trial(trial_id, attempt, metrics, 0)
+
+    def end(trial: Any, attempt: int) -> None:
+        search.end_trial(trial, attempt)
+
     def call(method: Callable[[], Any]) -> Any:
         nonlocal search
         while True:
@@ -221,9 +231,9 @@ def run(directory: Path, kind: Callable[[], Any], disk: Disk, cut_every: int | N
             trial.hyperparameters.Choice("new", [1, 2])
         if number % 5 != 3:
             reported = {"score": score(trial)}
-            call(lambda t=trial, a=attempt, r=reported: search.update_trial(t.trial_id, a, r, 0))
+            call(functools.partial(update, trial.trial_id, attempt, reported))
         trial.status = "INVALID" if number % 5 == 3 else "COMPLETED"
-        call(lambda t=trial, a=attempt: search.end_trial(t, a))
+        call(functools.partial(end, trial, attempt))
     raise AssertionError("the search did not end")
 
 
