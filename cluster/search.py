@@ -434,10 +434,8 @@ class Search:
                 unsaved = cannot_save(error.filename or self.directory, error)
                 self.fail(unsaved)
                 raise unsaved from error
-            except Exception:
-                raise
-            except BaseException:  # interrupted
-                self._torn = True
+            except BaseException as error:
+                self._torn = self._torn or not isinstance(error, Exception)  # interrupted
                 raise
 
     def _trial(self, trial_id: str) -> Any:

@@ -97,7 +97,7 @@ def plain(saved: dict[str, Any]) -> dict[str, Any]:
 
 def score(trial: Any) -> float:
     values = trial.hyperparameters.values
-    return (values["x"] - 0.3) ** 2 + 0.1 * values.get("units", 0) + (values["kind"] == "b")
+    return float((values["x"] - 0.3) ** 2 + 0.1 * values.get("units", 0) + (values["kind"] == "b"))
 
 
 def steps(search: Search, dice: random.Random, *, grows: bool, workers: int = 3) -> Iterator[str]:
