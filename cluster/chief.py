@@ -375,9 +375,9 @@ class Chief:
                 self._changed.wait(1.0)
             return self.searches[-1][0] if self.searches else None
 
-    def read(self, worker: str, index: int) -> dict[str, Any]:
-        """The state of a search, for a trainer that has come to its end."""
-        state = self.searches[index][0].state()
+    def read(self, worker: str, index: int) -> str:
+        """The state of a search as JSON, for a trainer that has come to its end."""
+        state = self.searches[index][0].state_text()
         with self._changed:
             if worker in self._here and index == len(self.searches) - 1:
                 self._here[worker].done = True

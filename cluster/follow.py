@@ -99,9 +99,10 @@ class Follower:
         version = record.version + 1
         touched: set[str] = set()
         to_read: set[str] = set()
-        anything = False
+        anything = begun = False
         for event in [*self._events.lines(), *self._epochs.lines()]:
             anything = True
+            begun = begun or event["event"] == "search_begin"
             again = record.apply(event)
             name = event.get("trial")
             if isinstance(name, str) and name in record.trials:
@@ -122,7 +123,8 @@ class Follower:
             record.space = parameters(_json(self.directory / ORACLE).get("hyperparameters"))
         if record.objective is None:
             record.infer_objective()
-        touched |= {x.id for x in record.trials.values() if x.version < 0}
+        if begun:  # it has taken back what ran before
+            touched |= {x.id for x in record.trials.values() if x.version < 0}
         for name in touched:
             record.trials[name].version = version
         if touched or anything:

@@ -7,6 +7,7 @@ is gone runs again, and the search ends. Knows no gRPC and no process; `chief.py
 from __future__ import annotations
 
 import contextlib
+import json
 import logging
 import math
 import threading
@@ -103,9 +104,12 @@ class Search:
         self._max_failures = policy.max_failures or oracle.max_consecutive_failures
         self._losses_in_a_row: Counter[str] = Counter()  # by worker
         self._restored: set[tuple[str, int]] = set()  # trials and attempts that an earlier process granted
+        self._with_checkpoint: list[Any] | None = None  # completed trials whose checkpoint may be there
+        self._text: str | None = None  # of the state that nothing changes any more
         self._dismissed: dict[str, str] = {}  # why a trainer has to end, by its id
         self._closing: str | None = None  # why no further trial is begun
         self._closed = False
+        self._torn = False  # a step was left in its middle: memory is no whole state, and the log has all that is
         self._began: dict[str, float] = {}
         self._heard: dict[str, float] = {}  # when a running trial last got anywhere
         self._losses = past.losses
@@ -114,7 +118,10 @@ class Search:
         for trial_id, trial in oracle.oracle.trials.items():
             oracle.has_run(trial_id, past.ends[trial_id])
             if trial.status in FINISHED and trial_id in past.held:
-                self._note_end(trial, past.attempts[trial_id], past.held[trial_id][0])  # the crash came before it
+                # The crash came before it. `begin` saves what it has changed.
+                self._events.append(
+                    "end", trial=trial_id, **_end_of(trial, past.attempts[trial_id], past.held[trial_id][0])
+                )
                 past.ended[trial_id] = past.attempts[trial_id]
             if trial_id in past.ended and past.ended[trial_id] == past.attempts[trial_id]:
                 self.leases.remember_end(trial_id)
@@ -260,21 +267,21 @@ class Search:
                 return
             lease = self.leases.check(trial.trial_id, attempt)
             try:
-                # In this order: the trial's file, the event, the oracle's file. A crash between any two is mended when
-                # the project is opened again, and a repeat of this call is then known as one.
+                # In this order: the trial's file, the event, and the oracle's file where it is due. A crash between any
+                # two is mended when the project is opened again, and a repeat of this call is then known as one.
                 self._pruning.end(trial)
                 kept = self._owned.end(trial)
                 self.leases.end(trial.trial_id, attempt)
                 seconds = self._clock() - self._began.pop(trial.trial_id, self._clock())
                 self._note_end(kept, attempt, lease.worker, seconds=round(seconds, 3))
-                self._owned.save()
             except Exception as error:
+                self._torn = True
                 if not is_of_the_disk(error):
                     self.fail(error)
                 raise
             resume.forget(self.directory / f"trial_{trial.trial_id}")
             self._losses_in_a_row.pop(lease.worker, None)
-            self._keep_checkpoints()
+            self._keep_checkpoints(kept)
             self._tell_end(kept, lease.worker, seconds)
             self._count_failures(kept)
             self._note_change()
@@ -301,8 +308,7 @@ class Search:
     def update_space(self, hyperparameters: Any) -> None:
         """Adds hyperparameters that are not in the space yet."""
         with self._step():
-            if not self._closed:
-                self._owned.oracle.update_space(hyperparameters)
+            if not self._closed and self._owned.update_space(hyperparameters):
                 self._owned.save()
 
     def state(self) -> dict[str, Any]:
@@ -310,6 +316,14 @@ class Search:
         with self._changed:
             oracle = self._owned.oracle
             return {"oracle": oracle.get_state(), "trials": [x.get_state() for x in oracle.trials.values()]}
+
+    def state_text(self) -> str:
+        """`state` as JSON. At the end every worker reads it: it is made once for all of them."""
+        with self._changed:
+            if not (self._over and not self.leases.open):
+                return json.dumps(self.state())
+            self._text = self._text or json.dumps(self.state())
+            return self._text
 
     # --- for the chief
 
@@ -411,11 +425,14 @@ class Search:
     def close(self) -> None:
         """Gives the oracle back and closes the log; what the program reads next, it reads from its own oracle."""
         with self._changed:
-            self._closed = True
+            was_closed, self._closed = self._closed, True
             self._closing = self._closing or "the search is closed"
             if not isinstance(self.failure, CannotSave):  # else the next chief takes them up
                 for lease in self.leases.open:
                     self.leases.drop(lease.trial_id)  # whoever comes too late is refused, and its trial runs again
+                if not was_closed and not self._torn and self._owned.is_behind:
+                    with contextlib.suppress(CannotSave):  # its changes are in the log
+                        self._owned.save()
             self._thinking.close()
             self._owned.release()
             self._events.close()
@@ -450,6 +467,9 @@ class Search:
                 unsaved = cannot_save(error.filename or self.directory, error)
                 self.fail(unsaved)
                 raise unsaved from error
+            except BaseException as error:
+                self._torn = self._torn or not isinstance(error, Exception)  # interrupted
+                raise
 
     def _trial(self, trial_id: str) -> Any:
         return self._owned.oracle.trials[trial_id]
@@ -499,11 +519,9 @@ class Search:
             attempt = self.leases.next_attempt(trial.trial_id)
             values = dict(trial.hyperparameters.values)
             about: dict[str, Any] = {"suggest_seconds": round(time.perf_counter() - asked, 6)}
-            self._owned.save()
             about |= {"device": device} if device else {}
-            self._events.append(
-                "grant", trial=trial.trial_id, attempt=attempt, worker=worker, trainer=trainer, values=values, **about
-            )
+            facts = {"attempt": attempt, "worker": worker, "trainer": trainer, "values": values, **about}
+            self._write("grant", trial.trial_id, facts, saved_first=True)
             self.leases.grant(trial.trial_id, worker, trainer, lease_seconds)
             self._began[trial.trial_id] = self._heard[trial.trial_id] = self._clock()
             self.granted[worker] += 1
@@ -523,10 +541,24 @@ class Search:
         return None
 
     def _note_end(self, trial: Any, attempt: int, worker: str, **more: Any) -> None:
-        score = None if trial.score is None else float(trial.score)
-        self._events.append(
-            "end", trial=trial.trial_id, attempt=attempt, worker=worker, status=trial.status, score=score, **more
-        )
+        self._write("end", trial.trial_id, {**_end_of(trial, attempt, worker), **more})
+
+    def _write(self, event: str, trial_id: str, facts: dict[str, Any], *, saved_first: bool = False) -> None:
+        """Writes an event about a trial, and with it what its step has changed in the oracle.
+
+        Args:
+            event: Its name.
+            trial_id: The trial.
+            facts: What it tells.
+            saved_first: Whether the oracle comes before the event, where it has to be saved whole: else a crash between
+                the two would leave a grant of a trial that the oracle does not know.
+        """
+        change = self._owned.change(trial_id)
+        if change is None and saved_first:
+            self._owned.save()
+        self._events.append(event, trial=trial_id, **facts, **({} if change is None else {"oracle": change}))
+        if self._owned.is_due or (change is None and not saved_first):
+            self._owned.save()
 
     def _lose(self, lease: Lease, reason: str, *, counted: bool = True, out_of_memory: bool = False) -> None:
         trial_id = lease.trial_id
@@ -534,31 +566,34 @@ class Search:
             self.leases.drop(trial_id)
             return  # interrupted between its end and this: it has ended, and nothing is lost
         counted = counted and (trial_id, lease.attempt) not in self._restored
+        losses = self._losses[trial_id] + int(counted)
+        again = losses < self._policy.max_attempts
+        if again:
+            self._owned.requeue(trial_id)
         about = {"out_of_memory": True} if out_of_memory else {}
-        self._events.append(
-            "lost", trial=trial_id, attempt=lease.attempt, worker=lease.worker, reason=reason, counted=counted, **about
-        )
+        facts = {"attempt": lease.attempt, "worker": lease.worker, "reason": reason, "counted": counted, **about}
+        # Before the trial's file: else the next chief might hold for its worker still what has forgotten its metrics.
+        self._write("lost", trial_id, facts)
         if out_of_memory:
             self._ran_out.add(trial_id)
-        self.leases.drop(trial_id)  # not before it is on disk: the next chief would hold it for its worker still
-        self._losses[trial_id] += int(counted)
+        self.leases.drop(trial_id)  # not before it is on disk, for the same reason
+        self._losses[trial_id] = losses
         self._losses_in_a_row[lease.worker] += int(counted)
         if counted and (aside := self.set_aside(lease.worker)) is not None:
             self._events.append("set_aside", worker=lease.worker)
             log.error("%s and is set aside; look at its machine", aside)
-        if self._losses[trial_id] < self._policy.max_attempts:
+        if again:
             log.warning("trial %s is lost (%s) and will run again", trial_id, reason)
-            self._owned.requeue(trial_id)
+            self._owned.save_trial(trial_id)
         else:
-            log.error("trial %s failed: it has lost %d workers; the last: %s", trial_id, self._losses[trial_id], reason)
+            log.error("trial %s failed: it has lost %d workers; the last: %s", trial_id, losses, reason)
             self._losses_in_a_row.pop(lease.worker, None)  # the trial is to blame, not who ran it last
             trial = self._trial(trial_id)
             trial.status = "FAILED"
-            trial.message = f"The trial lost {self._losses[trial_id]} workers. The last: {reason}"
+            trial.message = f"The trial lost {losses} workers. The last: {reason}"
             self._owned.end(trial)
             self._note_end(trial, lease.attempt, lease.worker, by_chief=True)
             self._count_failures(trial)
-        self._owned.save()
         self._note_change()
 
     def _count_failures(self, trial: Any) -> None:
@@ -579,9 +614,9 @@ class Search:
             return
         if self._closing is None:
             seconds = self._seconds_before + self._clock() - self._began_at
-            oracle = self._owned.oracle
-            best = [x for x in oracle.get_best_trials(1) if x.status == "COMPLETED"]
-            reason = self._policy.budget_spent(seconds, best[0].score if best else None, oracle.objective.direction)
+            best = self._owned.best
+            direction = self._owned.oracle.objective.direction
+            reason = self._policy.budget_spent(seconds, None if best is None else best.score, direction)
             if reason is None:
                 return
             self._closing = reason
@@ -591,20 +626,24 @@ class Search:
             self._over = True
             self._changed.notify_all()
 
-    def _keep_checkpoints(self) -> None:
+    def _keep_checkpoints(self, ended: Any) -> None:
         """Removes the checkpoints of all but the best trials, and of those that the oracle still needs."""
         if self._policy.keep_checkpoints is None:
             return
-        oracle = self._owned.oracle
-        done = [x for x in oracle.get_best_trials(len(oracle.trials)) if x.status == "COMPLETED"]
+        if self._with_checkpoint is None:  # of an earlier process, any may have one
+            self._with_checkpoint = [x for x in self._owned.oracle.trials.values() if x.status == "COMPLETED"]
+        elif ended.status == "COMPLETED":
+            self._with_checkpoint.append(ended)
+        done = self._owned.best_first(self._with_checkpoint)
         needed = self._owned.needed_checkpoints() | {x.trial_id for x in done[: self._policy.keep_checkpoints]}
         for trial in done:
             if trial.trial_id not in needed:
                 (self.directory / f"trial_{trial.trial_id}" / "checkpoint.weights.h5").unlink(missing_ok=True)
+        self._with_checkpoint = [x for x in done if x.trial_id in needed]
 
     def _tell_end(self, trial: Any, worker: str, seconds: float) -> None:
-        if trial.status == "COMPLETED":
-            best = self._owned.oracle.get_best_trials(1)[0]
+        best = self._owned.best
+        if trial.status == "COMPLETED" and best is not None:
             name = self._owned.oracle.objective.name
             log.info(
                 "trial %s %s=%.5g on %s in %.1f s; best %.5g (trial %s)",
@@ -613,6 +652,11 @@ class Search:
         else:
             again = " and will run again" if trial.status == "INVALID" else ""
             log.warning("trial %s failed on %s%s:\n%s", trial.trial_id, worker, again, (trial.message or "").rstrip())
+
+
+def _end_of(trial: Any, attempt: int, worker: str) -> dict[str, Any]:
+    score = None if trial.score is None else float(trial.score)
+    return {"attempt": attempt, "worker": worker, "status": trial.status, "score": score}
 
 
 def _short(values: dict[str, Any]) -> str:

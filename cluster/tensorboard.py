@@ -48,6 +48,8 @@ class TensorBoard:
         self._version = -1  # of the record, at the last look
         self._written: dict[str, _Written] = {}
         self._experiment = b""
+        self._shown: dict[str, Any] = {}  # of each hyperparameter that a trial has, a value
+        self._about: tuple[Any, ...] = ()  # what the experiment was made of
         self._failed = False
 
     def __str__(self) -> str:
@@ -57,12 +59,13 @@ class TensorBoard:
         """Writes what the record has and the files have not."""
         try:
             self._write_experiment(record)
-            for trial in record.ordered:
+            for trial in record.trials.values():
                 if trial.version > self._version and _is_name(trial.id) and (trial.attempts or trial.values):
                     self._write(record, trial)
         except OSError as error:
             self._written.clear()  # what is on disk is looked at again
             self._version = -1
+            self._about = ()
             if not self._failed:
                 self._failed = True
                 log.warning(
@@ -74,11 +77,18 @@ class TensorBoard:
     def _write_experiment(self, record: Record) -> None:
         if not record.trials or not (record.space or record.metric):
             return
-        content = _records([_first(record.began), _event(_experiment(record), record.began)])
+        for trial in record.trials.values():
+            if trial.version > self._version:
+                self._shown.update(trial.values)
+        about = (record.name, record.space, record.metric, record.began, list(self._shown))
+        if about == self._about:
+            return
+        content = _records([_first(record.began), _event(_experiment(record, self._shown), record.began)])
         if content != self._experiment:
             # TensorBoard reads an experiment once: a new file, so that at least its next start sees it.
             _replace(self._root / FILE, content)
             self._experiment = content
+        self._about = about
 
     def _write(self, record: Record, trial: Trial) -> None:
         path = self._root / trial.id / FILE
@@ -170,13 +180,12 @@ def _end(trial: Trial) -> Iterator[Any]:
     yield _event(_summary(metadata.SESSION_END_INFO_TAG, data), time)
 
 
-def _experiment(record: Record) -> Any:
+def _experiment(record: Record, shown: dict[str, Any]) -> Any:
     """What hyperparameters there are, and what is measured."""
     from tensorboard.plugins.hparams import api_pb2, metadata, plugin_data_pb2
 
     facts = api_pb2.Experiment(name=record.name, time_created_secs=record.began or 0.0)
     known = {x.name: x for x in record.space}
-    shown = {name: value for trial in record.trials.values() for name, value in trial.values.items()}
     for name in dict.fromkeys([*known, *shown]):
         facts.hparam_infos.append(_hyperparameter(name, known.get(name), shown.get(name)))
     metric = record.metric or "the objective"

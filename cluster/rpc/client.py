@@ -223,6 +223,7 @@ class RemoteSession:
         self._trainer = trainer
         self._device = device
         self._packed = packed
+        self._in_hand: dict[str, str] = {}  # the trial that was granted, as the chief told it last
 
     def next_trial(self, timeout: float) -> Grant | Answer:
         request = pb.NextTrialRequest(
@@ -235,7 +236,9 @@ class RemoteSession:
         )
         reply = self._call("NextTrial", request, timeout + CALL_SECONDS)
         if reply.kind == pb.NextTrialReply.GRANT:
-            return Grant(codec.trial_from_json(reply.trial), reply.attempt, reply.ran_out)
+            trial = codec.trial_from_json(reply.trial)
+            self._in_hand = {trial.trial_id: reply.trial}
+            return Grant(trial, reply.attempt, reply.ran_out)
         if reply.kind == pb.NextTrialReply.ALONE:
             return Answer.ALONE
         return Answer.OVER if reply.kind == pb.NextTrialReply.OVER else Answer.WAIT
@@ -244,7 +247,9 @@ class RemoteSession:
         request = pb.UpdateTrialRequest(
             search=self._index, trial_id=trial_id, attempt=attempt, metrics=metrics, step=step
         )
-        return codec.trial_from_json(self._call("UpdateTrial", request).body)
+        body = self._call("UpdateTrial", request).body
+        self._in_hand = {trial_id: body}
+        return codec.trial_from_json(body)
 
     def report_epoch(
         self, trial_id: str, attempt: int, epoch: int, logs: dict[str, float], of: int = 0, execution: int = 0
@@ -272,11 +277,15 @@ class RemoteSession:
 
     def end_trial(self, trial: Any, attempt: int) -> None:
         text = codec.trial_to_json(trial)
+        self._in_hand = {}
         self._call("EndTrial", pb.EndTrialRequest(search=self._index, trial=text, attempt=attempt))
 
     def trial(self, trial_id: str) -> Any:
-        request = pb.GetTrialRequest(search=self._index, trial_id=trial_id)
-        return codec.trial_from_json(self._call("GetTrial", request).body)
+        # Nobody else changes what this trainer holds, and KerasTuner asks for it at each trial's end.
+        body = self._in_hand.get(trial_id)
+        if body is None:
+            body = self._call("GetTrial", pb.GetTrialRequest(search=self._index, trial_id=trial_id)).body
+        return codec.trial_from_json(body)
 
     def best_trials(self, number: int) -> list[Any]:
         body = self._call("GetBestTrials", pb.GetBestTrialsRequest(search=self._index, number=number)).body

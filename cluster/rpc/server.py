@@ -241,7 +241,7 @@ class ClusterService(cluster_pb2_grpc.ClusterServicer):
     @_answered
     def GetState(self, request: pb.GetStateRequest, context: Context) -> pb.Json:
         self._search(request, context)
-        return pb.Json(body=json.dumps(self._chief.read(request.worker, request.search)))
+        return pb.Json(body=self._chief.read(request.worker, request.search))
 
     @_answered
     def Watch(self, request: pb.WatchRequest, context: Context) -> pb.Json:

@@ -5,6 +5,7 @@
     hyperband  rounds that are filled though trials fail
     bayesian   Bayesian proposals that are new, and thought out in milliseconds
     reload     what a project on disk becomes when it is opened again
+    journal    what a step changes in an oracle's saved state
     oracle     what the chief needs of an oracle beyond its public methods; what a worker needs of its own
     stock      KerasTuner's own messages
     quiet      what KerasTuner prints by itself, left out

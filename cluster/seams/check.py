@@ -31,6 +31,9 @@ EXPECTED = {
     "engine.oracle.Oracle.reload": ["self"],
     "engine.oracle.Oracle._duplicate": ["self", "values"],
     "engine.oracle.Oracle._save_trial": ["self", "trial"],
+    "engine.oracle.Oracle._record_values": ["self", "trial"],
+    "engine.oracle.Oracle._check_consecutive_failures": ["self"],
+    "engine.oracle.Oracle._get_oracle_fname": ["self"],
     "engine.oracle.Oracle._set_project_dir": ["self", "directory", "project_name"],
     "engine.tuner.Tuner.run_trial": ["self", "trial", "args", "kwargs"],
     "engine.tuner.Tuner._build_and_fit_model": ["self", "trial", "args", "kwargs"],
@@ -58,6 +61,7 @@ EXPECTED = {
     "engine.hyperparameters.hp_types.numerical.Numerical._get_value_by_index": ["self", "index"],
     "tuners.gridsearch.GridSearchOracle.populate_space": ["self", "trial_id"],
     "tuners.gridsearch.LinkedList.insert": ["self", "data", "data_pre"],
+    "tuners.gridsearch.LinkedList.next": ["self", "data"],
 }
 
 

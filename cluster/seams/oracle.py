@@ -8,6 +8,8 @@ from collections.abc import Collection
 from pathlib import Path
 from typing import Any
 
+from cluster.seams.journal import Journal
+
 
 def _clear(trial: Any) -> None:
     """Forgets what an attempt that was lost had reported; a later one would be ignored otherwise."""
@@ -17,10 +19,18 @@ def _clear(trial: Any) -> None:
     trial.status = "INVALID"
 
 
+def _by_number(trial_id: str) -> tuple[int, str]:
+    return len(trial_id), trial_id
+
+
 class OwnedOracle:
     """An oracle in the hands of its only owner, which holds a lock around every call.
 
-    KerasTuner saves the oracle in the middle of its own steps; here it is saved once, after the whole step, by `save`.
+    KerasTuner saves the oracle in the middle of its own steps, and all of it each time. Here a step is written down
+    once, after the whole of it, by its `change`; and all of the oracle now and then, by `save`.
+
+    Attributes:
+        best: The best trial that has completed; None before there is one.
 
     Args:
         oracle: The `keras_tuner.Oracle` of a tuner.
@@ -34,6 +44,10 @@ class OwnedOracle:
         self._verbose = oracle.verbose
         oracle.verbose = oracle.verbose if verbose else 0
         oracle.save = lambda: None
+        oracle._check_consecutive_failures = lambda: None  # walks over all ends, for a limit that is the search's
+        self._journal = Journal(oracle)
+        found = [x for x in oracle.get_best_trials(1) if x.status == "COMPLETED"]
+        self.best = found[0] if found else None
 
     def expected_trials(self) -> int | None:
         """How many trials there will be; None where only the oracle's end will tell."""
@@ -58,7 +72,8 @@ class OwnedOracle:
         """Gives the oracle back as it was."""
         self.oracle.max_consecutive_failed_trials = self.max_consecutive_failures
         self.oracle.verbose = self._verbose
-        self.oracle.__dict__.pop("save", None)
+        for name in ("save", "_check_consecutive_failures"):
+            self.oracle.__dict__.pop(name, None)
 
     @property
     def ahead(self) -> Any:
@@ -113,28 +128,67 @@ class OwnedOracle:
         kept = self.oracle.trials[trial.trial_id]
         if kept.status == "INVALID":
             _clear(kept)
+        elif kept.status == "COMPLETED":
+            self.best = kept if self.best is None else self.best_first([self.best, kept])[0]
         return kept
 
+    def best_first(self, trials: Collection[Any]) -> list[Any]:
+        """Completed trials in KerasTuner's order: of two that score the same, the one that began first is better."""
+        sign = -1 if self.oracle.objective.direction == "max" else 1
+        return sorted(trials, key=lambda x: (sign * x.score, _by_number(x.trial_id)))
+
     def requeue(self, trial_id: str) -> None:
-        """The trial's holder is gone: it runs again, from nothing that was reported."""
+        """The trial's holder is gone: it runs again, from nothing that was reported; `save_trial` is to follow."""
         ongoing = self.oracle.ongoing_trials
         for tuner_id in [key for key, value in ongoing.items() if value.trial_id == trial_id]:
             del ongoing[tuner_id]
         trial = self.oracle.trials[trial_id]
         _clear(trial)
         self.oracle._retry_queue.append(trial_id)
-        self.oracle._save_trial(trial)
+
+    def save_trial(self, trial_id: str) -> None:
+        """Saves a trial's file."""
+        self.oracle._save_trial(self.oracle.trials[trial_id])
 
     def needed_checkpoints(self) -> set[str]:
         """The trials from whose checkpoint another may begin: those of open brackets, and the parents of what runs."""
         brackets = getattr(self.oracle, "_brackets", [])
         needed = {info["id"] for bracket in brackets for round_info in bracket["rounds"] for info in round_info}
-        running = [x for x in self.oracle.trials.values() if x.status not in ("COMPLETED", "FAILED")]
+        running = [*self.oracle.ongoing_trials.values(), *(self.oracle.trials[x] for x in self.oracle._retry_queue)]
         return needed | {x.hyperparameters.values.get("tuner/trial_id", "") for x in running}
 
+    def change(self, trial_id: str) -> dict[str, Any] | None:
+        """What the step that was about this trial has changed in the oracle's saved state, for its event.
+
+        None where that is not known, or too much to be written with each step: then `save` says it.
+        """
+        return self._journal.change(trial_id)
+
+    @property
+    def is_due(self) -> bool:
+        """Whether there are so many changes that the oracle is to be saved whole."""
+        return self._journal.is_due
+
+    @property
+    def is_behind(self) -> bool:
+        """Whether anything has changed since the oracle was saved whole."""
+        return self._journal.is_behind
+
     def save(self) -> None:
-        """Saves the oracle's own file."""
-        type(self.oracle).save(self.oracle)
+        """Saves the oracle's own file, whole."""
+        whole = self._journal.whole()
+        if whole is None:
+            type(self.oracle).save(self.oracle)
+        else:
+            from keras_tuner.src import utils
+
+            utils.save_json(self.oracle._get_oracle_fname(), whole)
+
+    def update_space(self, hyperparameters: Any) -> bool:
+        """Adds hyperparameters that are not in the space yet; returns whether there were any."""
+        before = len(self.oracle.hyperparameters.space)
+        self.oracle.update_space(hyperparameters)
+        return len(self.oracle.hyperparameters.space) > before
 
 
 def tried(oracle: Any, values: dict[str, Any]) -> bool:

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from cluster import state
+from cluster.seams import journal
 
 log = logging.getLogger(__name__)
 
@@ -33,11 +34,20 @@ def reloading(original: Callable[[Any], None]) -> Callable[[Any], None]:
     def reload(self: Any) -> None:
         project = Path(self._project_dir)
         state.set_aside_damaged(project)
+        _bring_up_to_date(project)
         _rebuild_missing(project)
         original(self)
         _reconcile(self)
 
     return reload
+
+
+def _bring_up_to_date(project: Path) -> None:
+    """Writes into the oracle's file what steps have changed since it was written: the event log has it."""
+    path = project / "oracle.json"
+    saved = json.loads(path.read_text(encoding="utf-8"))
+    if journal.bring_up_to_date(saved, state.EventLog(project).read()):
+        state.write_atomically(path, json.dumps(saved))
 
 
 def _rebuild_missing(project: Path) -> None:
@@ -63,27 +73,30 @@ def _rebuild_missing(project: Path) -> None:
 
 
 def _reconcile(oracle: Any) -> None:
-    """Mends what a crash between two saves leaves: the trials' files are newer than the oracle's."""
-    for trial_id in [x for x in oracle.trials if x not in oracle.start_order]:
+    """Mends what a crash between two writes leaves: a trial's file is newer than what the oracle knows."""
+    started, ended, queue = set(oracle.start_order), set(oracle.end_order), oracle._retry_queue
+    for trial_id in [x for x in oracle.trials if x not in started]:
         log.warning("trial %s was saved by a crash that the oracle did not survive: its id is used again", trial_id)
         del oracle.trials[trial_id]
     # Files come in any order; sums over trials, and so proposals, depend on it in their last digits.
     oracle.trials = {x: oracle.trials[x] for x in oracle.start_order if x in oracle.trials}
-    queue = oracle._retry_queue
+    finished = {x for x, trial in oracle.trials.items() if trial.status in FINISHED}
+    again = ended - finished  # their files were damaged: they end once more
+    oracle.end_order[:] = [x for x in oracle.end_order if x not in again]
+    queue[:] = [x for x in queue if x not in finished]
+    queued = set(queue)
     for trial_id, trial in oracle.trials.items():
-        if trial.status in FINISHED:
-            queue[:] = [x for x in queue if x != trial_id]
-            if trial_id not in oracle.end_order:
-                oracle.end_order.append(trial_id)
-                oracle._run_times[trial_id] += 1
-                if hasattr(oracle, "_populate_next"):
-                    oracle._populate_next.append(trial_id)
-        else:
-            if trial_id in oracle.end_order:  # its file was damaged: it ends once more
-                oracle.end_order.remove(trial_id)
-            if trial_id not in queue:
-                queue.append(trial_id)
+        if trial_id not in finished:
             trial.status = "INVALID"
+            if trial_id not in queued:
+                queue.append(trial_id)
+        elif trial_id not in ended:  # the rest of `Oracle.end_trial`, which has come as far as the trial's file
+            oracle.update_space(trial.hyperparameters)
+            oracle._record_values(trial)
+            oracle.end_order.append(trial_id)
+            oracle._run_times[trial_id] += 1
+            if hasattr(oracle, "_populate_next"):
+                oracle._populate_next.append(trial_id)
 
 
 def grid_get_state(original: Callable[[Any], dict[str, Any]]) -> Callable[[Any], dict[str, Any]]:

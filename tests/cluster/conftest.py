@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -12,7 +13,9 @@ import pytest
 
 from cluster import seams
 from cluster.policy import Policy
+from cluster.seams.journal import bring_up_to_date
 from cluster.search import Grant, Search
+from cluster.state import EventLog
 
 
 class Clock:
@@ -105,3 +108,10 @@ def finish(search: Search, grant: Grant, score: float | None = None, status: str
         search.update_trial(grant.trial.trial_id, grant.attempt, {"score": value}, 0)
     grant.trial.status = status
     search.end_trial(grant.trial, grant.attempt)
+
+
+def on_disk(project: Path) -> dict[str, Any]:
+    """The oracle's state as the files tell it: what was saved whole, and what has changed since."""
+    saved: dict[str, Any] = json.loads((project / "oracle.json").read_text())
+    bring_up_to_date(saved, EventLog(project).read())
+    return saved

@@ -55,8 +55,8 @@ class FakeSearch:
     def fail(self, error: Exception) -> None:
         self.calls.append(("fail", str(error)))
 
-    def state(self) -> dict[str, Any]:
-        return {"oracle": {}, "trials": []}
+    def state_text(self) -> str:
+        return '{"oracle": {}, "trials": []}'
 
 
 def chief_with_search() -> tuple[Chief, FakeSearch]:

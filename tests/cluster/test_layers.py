@@ -62,6 +62,7 @@ ORDER = [
         *("seams.trial", "seams.reload", "seams.oracle", "seams.hyperband", "seams.bayesian", "seams.stock"),
         *("seams.quiet", "seams.check"),
     ],
+    ["seams.journal"],
     ["bayes.propose"],
     ["bayes.cube", "bayes.gaussian", "bayes.descent", "bayes"],
     ["resume", "leases", "past", "memory", "streams", "thinking"],

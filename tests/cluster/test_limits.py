@@ -144,6 +144,17 @@ def test_only_the_best_checkpoints_are_kept(tmp_path: Path) -> None:
         assert [checkpoint(search, str(n)).exists() for n in range(4)] == [False, True, True, False]
 
 
+def test_a_restart_knows_whose_checkpoints_are_kept(tmp_path: Path) -> None:
+    options: dict[str, Any] = {"policy": Policy(keep_checkpoints=1)}
+    for number, score in enumerate([2.0, 1.0, 3.0]):
+        with open_search(tmp_path, oracle=make_oracle(trials=4), **options) as search:
+            grant = take(search)
+            checkpoint(search, grant.trial.trial_id).write_text("weights")
+            finish(search, grant, score)
+            kept = [n for n in range(number + 1) if checkpoint(search, str(n)).exists()]
+            assert kept == [0 if number == 0 else 1]
+
+
 def test_a_hyperband_parent_keeps_its_checkpoint(tmp_path: Path) -> None:
     oracle = make_oracle("HyperbandOracle", max_epochs=4, factor=2)
     parents: list[str] = []

@@ -88,6 +88,43 @@ def test_a_search_over_the_wire(wire: Wire, tmp_path: Path) -> None:
     assert len(state["trials"]) == 3
 
 
+def test_the_trial_in_hand_is_not_asked_for(wire: Wire, monkeypatch: pytest.MonkeyPatch) -> None:
+    """KerasTuner asks for it at each trial's end; the chief has told it all with the last answer."""
+    session, other = wire.session(), wire.session("v", "u")
+    grant = session.next_trial(5.0)
+    assert isinstance(grant, Grant)
+    with monkeypatch.context() as chief:
+        chief.setattr(Search, "trial", lambda *_: pytest.fail("it was asked for"))
+        assert not session.trial("0").metrics.exists("score")
+        session.update_trial("0", grant.attempt, {"score": 1.0}, 0)
+        assert session.trial("0").metrics.get_best_value("score") == 1.0
+    assert other.trial("0").metrics.get_best_value("score") == 1.0
+    grant.trial.status = "COMPLETED"
+    session.end_trial(grant.trial, grant.attempt)
+    assert session.trial("0").status == "COMPLETED", "what is not in hand is asked for"
+
+
+def test_the_state_at_the_end_is_made_once(wire: Wire, monkeypatch: pytest.MonkeyPatch) -> None:
+    session = wire.session()
+    made: list[Search] = []
+    state = Search.state
+
+    def counted(search: Search) -> dict[str, Any]:
+        made.append(search)
+        return state(search)
+
+    monkeypatch.setattr(Search, "state", counted)
+    session.state()
+    session.state()
+    assert len(made) == 2, "it may change yet"
+    while isinstance(grant := session.next_trial(5.0), Grant):
+        session.update_trial(grant.trial.trial_id, grant.attempt, {"score": 1.0}, 0)
+        grant.trial.status = "COMPLETED"
+        session.end_trial(grant.trial, grant.attempt)
+    assert session.state() == session.state()
+    assert len(made) == 3
+
+
 def test_a_failed_trials_traceback_and_new_hyperparameters_arrive(wire: Wire) -> None:
     session = wire.session()
     grant = session.next_trial(5.0)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import threading
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
@@ -15,7 +14,7 @@ from cluster.errors import CannotSave, LeaseLost, SearchFailed
 from cluster.policy import Policy
 from cluster.search import Answer, Grant
 from cluster.state import EventLog
-from tests.cluster.conftest import Clock, finish, make_oracle, open_search, take
+from tests.cluster.conftest import Clock, finish, make_oracle, on_disk, open_search, take
 
 pytestmark = pytest.mark.usefixtures("owned")
 
@@ -66,8 +65,8 @@ def test_a_grant_is_on_disk_before_it_is_given(tmp_path: Path) -> None:
         [event] = events(tmp_path, "grant")
         assert (event["trial"], event["attempt"], event["worker"]) == ("0", 1, "w")
         assert event["values"] == dict(grant.trial.hyperparameters.values)
-        saved = json.loads((tmp_path / "project" / "oracle.json").read_text())
-        assert saved["ongoing_trials"] == {"w": "0"}
+        saved = on_disk(tmp_path / "project")
+        assert (saved["ongoing_trials"], saved["start_order"]) == ({"w": "0"}, ["0"])
 
 
 def test_idle_workers_wait_while_a_trial_runs(tmp_path: Path) -> None:
