@@ -26,7 +26,7 @@ from cluster.leases import Lease, LeaseTable
 from cluster.past import Past
 from cluster.policy import Policy
 from cluster.pruning import Pruning
-from cluster.seams import FINISHED, OwnedOracle
+from cluster.seams import CHANGE, FINISHED, OwnedOracle
 from cluster.state import EPOCHS, EventLog, cannot_save, is_of_the_disk
 from cluster.thinking import Thinking
 
@@ -556,7 +556,7 @@ class Search:
         change = self._owned.change(trial_id)
         if change is None and saved_first:
             self._owned.save()
-        self._events.append(event, trial=trial_id, **facts, **({} if change is None else {"oracle": change}))
+        self._events.append(event, trial=trial_id, **facts, **({} if change is None else {CHANGE: change}))
         if self._owned.is_due or (change is None and not saved_first):
             self._owned.save()
 

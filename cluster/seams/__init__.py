@@ -17,11 +17,13 @@ decides before that (its Keras backend, its environment) holds; and is taken awa
 
 from cluster.seams.check import check
 from cluster.seams.install import TUNER_ID, Role, installed
+from cluster.seams.journal import CHANGE
 from cluster.seams.oracle import OwnedOracle, adopt_directory, restore, trial_class, tried
 from cluster.seams.reload import FINISHED
 from cluster.seams.stock import empty_trial, space_from_proto, stock_protos, trial_from_proto
 
 __all__ = [
+    "CHANGE",
     "FINISHED",
     "TUNER_ID",
     "OwnedOracle",

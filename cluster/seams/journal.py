@@ -11,7 +11,7 @@ from collections.abc import Iterable
 from typing import Any
 
 MARK = "journal"  # of a saved state: its changes bear the same
-FINISHED = ("COMPLETED", "FAILED")
+CHANGE = "change"  # what an event calls what its step has changed
 MANY = 500  # more entries of a queue than this are written with the whole state only
 OFTEN = 64  # steps between two whole saves, at least
 
@@ -110,12 +110,12 @@ def bring_up_to_date(saved: dict[str, Any], events: Iterable[dict[str, Any]]) ->
 
     Args:
         saved: What `Journal.whole` gave, as it is read from JSON.
-        events: The events of the search, the oldest first, with each change in its event as `oracle`.
+        events: The events of the search, the oldest first, with each change in its event as `CHANGE`.
     """
     mark = saved.pop(MARK, None)
     if not mark:
         return 0  # saved by KerasTuner itself, which has gone on from there
-    changes = [(event, event["oracle"]) for event in events if (event.get("oracle") or {}).get("mark") == mark]
+    changes = [(event, event[CHANGE]) for event in events if event.get(CHANGE, {}).get("mark") == mark]
     tried = set(saved["tried_so_far"])
     for event, change in changes:
         trial_id = event["trial"]

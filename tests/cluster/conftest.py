@@ -87,7 +87,7 @@ def open_search(
     owner = seams.OwnedOracle(tuner.oracle)
     tuner.save()
     search = Search(owner, Path(tuner.project_dir), policy or Policy(), clock, after_crash=after_crash)
-    search.begin(role="test")
+    search.begin(role="test", oracle=type(tuner.oracle).__name__)
     try:
         yield search
     finally:

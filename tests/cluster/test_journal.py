@@ -282,7 +282,7 @@ def test_an_oracle_of_the_programs_own_is_saved_whole_at_each_step(tmp_path: Pat
         saved = json.loads((tmp_path / "project" / "oracle.json").read_text())
         assert (saved["proposed"], saved["start_order"], saved["ongoing_trials"]) == (1, ["00"], {"w": "00"})
         [grant] = [e for e in EventLog(tmp_path / "project").read() if e["event"] == "grant"]
-        assert "oracle" not in grant
+        assert "change" not in grant
 
 
 def test_stock_kerastuner_reloads_what_a_crash_has_left(tmp_path: Path) -> None:
