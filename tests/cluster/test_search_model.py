@@ -172,7 +172,8 @@ class SearchModel(RuleBasedStateMachine):
             DISK.left = None
         due = {x: held for x, held in self.held.items() if mine(held)}
         self.crash()
-        for trial_id in due.keys() - {lease.trial_id for lease in self.search.leases.open}:
+        still = {(lease.trial_id, lease.attempt) for lease in self.search.leases.open}
+        for trial_id in [x for x, held in due.items() if (x, held.attempt) not in still]:
             self.held[trial_id] = due[trial_id]
             self.lose(trial_id, counted=self.counted)
             if trial_id in self.finished and self.search.trial(trial_id).status != "FAILED":
