@@ -30,6 +30,7 @@ NAMES = (
     "recovery",
     "ray",
     "containers",
+    "pruning",
     "flagship",
 )
 MINUTES = 20.0

@@ -34,6 +34,7 @@ WINDOW = 200  # trials over which the cost of one is taken
 SLEEPERS = 64
 ROUNDS = 6  # of trials that sleep a second, for each worker
 LIMIT = 60.0  # seconds for the trials of one run
+MINUTES = 45.0  # for three runs of both sides, at most
 START_SECONDS = 60.0
 TICK = os.sysconf("SC_CLK_TCK")
 
@@ -195,10 +196,10 @@ def nothing(side: Side, workers: int) -> dict[str, float]:
     done = len(log.ends) - 1
     seconds, cpu = log.per_trial(done + 1, done)
     return {
-        f"{workers} workers: trials/s": 1 / seconds,
-        f"{workers} workers: grant p50, ms": 1000 * percentile(log.grants, 50),
-        f"{workers} workers: grant p99, ms": 1000 * percentile(log.grants, 99),
-        f"{workers} workers: chief CPU a trial, ms": 1000 * cpu,
+        f"{workers} workers: trials [/s]": 1 / seconds,
+        f"{workers} workers: grant p50 [ms]": 1000 * percentile(log.grants, 50),
+        f"{workers} workers: grant p99 [ms]": 1000 * percentile(log.grants, 99),
+        f"{workers} workers: chief CPU a trial [ms]": 1000 * cpu,
     }
 
 
@@ -206,8 +207,8 @@ def sleeping(side: Side) -> dict[str, float]:
     """Trials that sleep a second."""
     log = run(side, SLEEPERS, SLEEPERS * ROUNDS, 1.0)
     return {
-        f"{SLEEPERS} workers, trials of 1 s: grant p50, ms": 1000 * percentile(log.grants, 50),
-        f"{SLEEPERS} workers, trials of 1 s: grant p99, ms": 1000 * percentile(log.grants, 99),
+        f"{SLEEPERS} workers, trials of 1 s: grant p50 [ms]": 1000 * percentile(log.grants, 50),
+        f"{SLEEPERS} workers, trials of 1 s: grant p99 [ms]": 1000 * percentile(log.grants, 99),
     }
 
 
@@ -217,18 +218,18 @@ def growing(side: Side) -> dict[str, float]:
     done = len(log.ends) - 1
     early, late = log.per_trial(100 + WINDOW), log.per_trial(done)
     return {
-        f"long search of {MANY}: trials in {LIMIT:g} s": done,
-        "long search: ms a trial, from the 100th on": 1000 * early[0],
-        "long search: ms a trial, the last ones": 1000 * late[0],
-        "long search: chief CPU ms a trial, from the 100th on": 1000 * early[1],
-        "long search: chief CPU ms a trial, the last ones": 1000 * late[1],
-        "long search: the last over the 100th, wall": late[0] / early[0],
-        "long search: the last over the 100th, chief CPU": late[1] / early[1],
+        f"search of {MANY}: trials in {LIMIT:g} s []": done,
+        f"search of {MANY}: a trial, from the 100th on [ms]": 1000 * early[0],
+        f"search of {MANY}: a trial, the last ones [ms]": 1000 * late[0],
+        f"search of {MANY}: chief CPU a trial, from the 100th on [ms]": 1000 * early[1],
+        f"search of {MANY}: chief CPU a trial, the last ones [ms]": 1000 * late[1],
+        f"search of {MANY}: the last over the 100th, time []": late[0] / early[0],
+        f"search of {MANY}: the last over the 100th, chief CPU []": late[1] / early[1],
     }
 
 
 def main(runs: int) -> dict[str, Figures]:
-    """Measures both sides in turn; returns figures by side, each with its unit in its name."""
+    """Measures both sides in turn; returns figures by side."""
     sides: dict[str, Figures] = {name: {} for name in SIDES}
     for _ in range(runs):
         for measure in (*(lambda side, n=n: nothing(side, n) for n in WORKERS), sleeping, growing):

@@ -1,55 +1,40 @@
-"""The flagship's wide space by random search, every trial to its end beside `--prune`: whole time and best accuracy.
+"""The flagship's wide space by random search, every trial to its end beside `--prune asha`: whole time, best accuracy.
 
-`python -m tests.bench.pruning [--trials N] [--epochs N] [--runs N] …`: both sides in turn, with the same trials; each
-run has a seed of its own. The clock starts with the first process and ends with the last. The aim: a best validation
-accuracy that is at most 0.002 lower, in at most 0.6 of the time.
+    python -m tests.bench pruning
+
+Both sides run on two workers, with the same trials on the same part of the real data; each run has a seed of its own.
+The clock starts with the first process and ends with the last.
 """
 
 from __future__ import annotations
 
-import argparse
 import json
-import statistics
 import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Sequence
-from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
-from cluster.prune import RULES
+from tests.bench.figures import OURS, Figures
+from tests.bench.flagship import CLUSTER, why_not
 
-LIMIT = 6 * 3600  # seconds for one run
-LOWER, SHARE = 0.002, 0.6  # the aim: how much lower the accuracy may be, and in what share of the time
+__all__ = ["main", "why_not"]
 
-
-@dataclass(frozen=True)
-class Run:
-    """What one search took and came to.
-
-    Attributes:
-        side: `all` or the rule.
-        seed: Of the search.
-        seconds: Of the whole run.
-        accuracy: The best validation accuracy, in [0, 1].
-        epochs: How many were trained, of all trials together.
-        pruned: How many trials were stopped early.
-    """
-
-    side: str
-    seed: int
-    seconds: float
-    accuracy: float
-    epochs: int
-    pruned: int
+WHOLE = "every trial to its end"
+SIDES = {WHOLE: [], OURS: ["--prune", "asha"]}
+TRIALS, EPOCHS = 30, 9  # at most so many epochs a trial: how many is part of the space
+SAMPLES = 12_000  # of the 54,000 training images, so that three runs of both sides take less than an hour
+TUNE = ["-m", "fashion", "tune", "--data", "real", "--oracle", "random", "--space", "wide"]
+TUNE += ["--max-trials", str(TRIALS), "--epochs", str(EPOCHS), "--train-samples", str(SAMPLES)]
+MINUTES = 120.0  # for all runs of both sides
+LIMIT = 3600  # seconds for one run
 
 
-def run(side: str, seed: int, options: Sequence[str], program: Sequence[str]) -> Run:
-    """Runs one search."""
+def run(side: str, seed: int) -> dict[str, float]:
+    """Runs one search; returns its figures."""
     with tempfile.TemporaryDirectory() as directory:
-        words = [sys.executable, "-m", "cluster", "run", *options, *program]
-        words += ["--seed", str(seed), "--directory", directory]
+        words = [sys.executable, *CLUSTER, *SIDES[side], *TUNE, "--seed", str(seed), "--directory", directory]
         start = time.perf_counter()
         done = subprocess.run(words, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, timeout=LIMIT)
         seconds = time.perf_counter() - start
@@ -57,72 +42,26 @@ def run(side: str, seed: int, options: Sequence[str], program: Sequence[str]) ->
             raise SystemExit(f"{' '.join(words)} ended with {done.returncode}:\n{done.stdout}")
         project = Path(directory) / "fashion-random"
         best = json.loads((project / "best" / "hyperparameters.json").read_text())
-        return Run(
-            side,
-            seed,
-            round(seconds, 3),
-            float(best["val_accuracy"]),
-            sum(event["event"] == "epoch" for event in _lines(project / "epochs.jsonl")),
-            sum(event["event"] == "pruned" for event in _lines(project / "events.jsonl")),
-        )
+        return {
+            "whole search [s]": seconds,
+            "best validation accuracy [%]": 100 * float(best["val_accuracy"]),
+            "epochs trained []": float(len(_events(project / "epochs.jsonl", "epoch"))),
+            "trials stopped []": float(len(_events(project / "events.jsonl", "pruned"))),
+        }
 
 
-def _lines(path: Path) -> list[dict[str, object]]:
-    return [json.loads(line) for line in path.read_text().splitlines()]
+def _events(path: Path, kind: str) -> list[dict[str, Any]]:
+    return [event for line in path.read_text().splitlines() if (event := json.loads(line))["event"] == kind]
 
 
-def summary(runs: Sequence[Run], rule: str) -> str:
-    """A table of the seeds, and how the medians stand to the aim."""
-    lines = ["seed   seconds all / pruned   share   best all / pruned   difference   epochs all / pruned   stopped"]
-    shares, differences = [], []
-    for seed in dict.fromkeys(x.seed for x in runs):
-        whole, early = (next(x for x in runs if (x.seed, x.side) == (seed, side)) for side in ("all", rule))
-        shares.append(early.seconds / whole.seconds)
-        differences.append(early.accuracy - whole.accuracy)
-        lines.append(
-            f"{seed:4}   {whole.seconds:9.1f} / {early.seconds:8.1f}   {shares[-1]:5.2f}   "
-            f"{whole.accuracy:8.4f} / {early.accuracy:6.4f}   {differences[-1]:+10.4f}   "
-            f"{whole.epochs:10} / {early.epochs:6}   {early.pruned:7}"
-        )
-    share, difference = statistics.median(shares), statistics.median(differences)
-    reached = "reached" if share <= SHARE and difference >= -LOWER else "missed"
-    lines.append(f"median share {share:.2f} (aim {SHARE}), difference {difference:+.4f} (aim -{LOWER}): {reached}")
-    return "\n".join(lines)
-
-
-def main() -> None:
-    """Measures both sides in turn."""
-    parser = argparse.ArgumentParser(prog="python -m tests.bench.pruning", description=(__doc__ or "").split("\n")[0])
-    parser.add_argument("--trials", type=int, default=24, help="trials a search (default: 24)")
-    parser.add_argument("--epochs", type=int, default=9, help="the most epochs a trial may take (default: 9)")
-    parser.add_argument("--runs", type=int, default=3, help="runs of each side, a seed each (default: 3)")
-    parser.add_argument("--seed", type=int, default=1, help="the first seed (default: 1)")
-    parser.add_argument("--workers", type=int, default=2, help="workers of this box (default: 2)")
-    parser.add_argument("--prune", choices=RULES, default="asha", help="the rule (default: asha)")
-    parser.add_argument("--min-epochs", type=int, default=1, help="as --prune-min-epochs (default: 1)")
-    parser.add_argument("--factor", type=int, default=3, help="as --prune-factor (default: 3)")
-    parser.add_argument("--data", default="real", help="as of fashion (default: real)")
-    parser.add_argument("--train-samples", type=int, help="train on so many images (default: all)")
-    parser.add_argument("--json", type=Path, help="where to keep every figure")
-    given = parser.parse_args()
-    program = ["-m", "fashion", "tune", "--data", given.data, "--oracle", "random", "--space", "wide"]
-    program += ["--max-trials", str(given.trials), "--epochs", str(given.epochs)]
-    program += ["--train-samples", str(given.train_samples)] if given.train_samples else []
-    rule = ["--prune", given.prune, "--prune-min-epochs", str(given.min_epochs), "--prune-factor", str(given.factor)]
-    runs: list[Run] = []
-    for seed in range(given.seed, given.seed + given.runs):
-        for side, more in (("all", []), (given.prune, rule)):
-            found = run(side, seed, ["--workers", str(given.workers), *more], program)
-            runs.append(found)
-            print(
-                f"seed {seed}, {side}: {found.seconds:.0f} s, best validation accuracy {found.accuracy:.4f}, "
-                f"{found.epochs} epochs, {found.pruned} stopped",
-                flush=True,
-            )
-    print(f"\n{summary(runs, given.prune)}")
-    if given.json:
-        given.json.write_text(json.dumps([asdict(x) for x in runs], indent=2) + "\n")
-
-
-if __name__ == "__main__":
-    main()
+def main(runs: int) -> dict[str, Figures]:
+    """Measures both sides in turn; returns figures by side."""
+    sides: dict[str, Figures] = {side: {} for side in SIDES}
+    for seed in range(1, runs + 1):
+        for side in SIDES:
+            figures = run(side, seed)
+            for name, value in figures.items():
+                sides[side].setdefault(name, []).append(value)
+            told = ", ".join(f"{name} {value:.4g}" for name, value in figures.items())
+            print(f"{side}, seed {seed}: {told}", flush=True)
+    return sides
