@@ -151,17 +151,24 @@ def _last_line(said: IO[bytes]) -> str:
     return said.read().decode(errors="replace").strip().rpartition("\n")[2]
 
 
+def _listen() -> None:
+    """Waits for the word to draw; ends this process at once where whoever began it has gone before."""
+    if sys.stdin.buffer.readline() != DRAW:
+        os._exit(0)
+
+
 def main(directory: Path) -> int:
     """Draws one report, once it is told to; returns the exit code."""
     signal.signal(signal.SIGINT, signal.SIG_DFL)
     from cluster import report
     from cluster.errors import ClusterError
 
+    listener = threading.Thread(target=_listen, name="listen", daemon=True)
+    listener.start()
     for name in LOADED:
         with contextlib.suppress(ImportError):
             importlib.import_module(name)
-    if sys.stdin.buffer.readline() != DRAW:
-        return 0  # whoever began it has gone
+    listener.join()  # and to draw it forks: no other thread is to be there
     try:
         report.draw(directory, beside=True)
     except ClusterError as error:

@@ -91,7 +91,9 @@ class Outcome:
 
 def run(options: Options, place: Path) -> Outcome:
     """Runs the program undisturbed, then with faults, and compares."""
-    undisturbed = run_stock(options, place / "undisturbed")
+    # KerasTuner's own proposals are the measure, where the cluster's oracle makes the same.
+    launcher = ["-m", "cluster", "run"] if options.oracle == "bayesian" else []
+    undisturbed = run_alone(options, place / "undisturbed", launcher)
     disturbed = place / "disturbed"
     disturbed.mkdir()
     with own_disk(disturbed / "results") if options.disk else contextlib.nullcontext() as disk:
@@ -106,20 +108,20 @@ def run(options: Options, place: Path) -> Outcome:
             outcome.violations += verify.files(project)
             outcome.violations += verify.trials(project, undisturbed)
             outcome.violations += verify.events(outcome.events, undisturbed, in_order=options.workers == 1)
-            outcome.violations += verify.read("stock KerasTuner", run_stock(options, disturbed, "--read"), undisturbed)
+            outcome.violations += verify.read("stock KerasTuner", run_alone(options, disturbed, [], "--read"), undisturbed)
     return outcome
 
 
-def run_stock(options: Options, place: Path, *words: str) -> list[Any]:
-    """What the program prints without the cluster: `[trial, score, values]` of each trial, the best first."""
+def run_alone(options: Options, place: Path, launcher: list[str], *words: str) -> list[Any]:
+    """What the program prints in one process: `[trial, score, values]` of each trial, the best first."""
     place.mkdir(exist_ok=True)
     program = [word for word in options.program if word != "--overwrite"]
-    command = [sys.executable, *program, "--seconds", "0", *words]
+    command = [sys.executable, *launcher, *program, "--seconds", "0", *words]
     done = subprocess.run(
         command, cwd=place, env=Family(place).environment, capture_output=True, text=True, timeout=120
     )
     if done.returncode != 0:
-        raise RuntimeError(f"stock KerasTuner fails with {done.returncode}:\n{done.stdout}{done.stderr}")
+        raise RuntimeError(f"{' '.join(command)} fails with {done.returncode}:\n{done.stdout}{done.stderr}")
     return next(found for line in done.stdout.splitlines() if (found := _printed(line)) is not None)
 
 
