@@ -8,8 +8,10 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Callable, Sequence
+import time
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
+from typing import Protocol, runtime_checkable
 
 from cluster.errors import UsageError
 from cluster.follow import Follower
@@ -18,6 +20,17 @@ from cluster.record import Record
 log = logging.getLogger(__name__)
 
 Looker = Callable[[Record], None]
+
+REST = 3.0  # how long to rest between two steps of a gentle looker, in times of what the step took
+MOST_REST = 0.7  # seconds, of one look
+
+
+@runtime_checkable
+class Gentle(Protocol):
+    """A looker that may have much to do, and can do it in steps: it runs beside who grants trials."""
+
+    def gently(self, record: Record) -> Iterator[None]:
+        """Does the same as a call, a step at a time."""
 
 
 class Observer:
@@ -62,7 +75,21 @@ class Observer:
     def _tell(self, record: Record) -> None:
         for looker in list(self._lookers):
             try:
-                looker(record)
+                if isinstance(looker, Gentle):
+                    self._tell_gently(looker, record)
+                else:
+                    looker(record)
             except Exception:
                 log.exception("the search goes on, but is not shown by %s any more", looker)
                 self._lookers.remove(looker)
+
+    def _tell_gently(self, looker: Gentle, record: Record) -> None:
+        """Between two steps the other threads have the interpreter; at the end nothing rests."""
+        left = MOST_REST
+        began = time.monotonic()
+        for _ in looker.gently(record):
+            rest = min(left, REST * (time.monotonic() - began))
+            if rest > 0:
+                self._ended.wait(rest)
+                left -= rest
+            began = time.monotonic()

@@ -57,11 +57,17 @@ class TensorBoard:
 
     def __call__(self, record: Record) -> None:
         """Writes what the record has and the files have not."""
+        for _ in self.gently(record):
+            pass
+
+    def gently(self, record: Record) -> Iterator[None]:
+        """The same, a trial at a time."""
         try:
             self._write_experiment(record)
             for trial in record.trials.values():
                 if trial.version > self._version and _is_name(trial.id) and (trial.attempts or trial.values):
                     self._write(record, trial)
+                    yield
         except OSError as error:
             self._written.clear()  # what is on disk is looked at again
             self._version = -1

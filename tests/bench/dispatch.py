@@ -66,6 +66,15 @@ def cpu_seconds(pid: int) -> float:
 
 
 def work(oracle: Any, name: str, seconds: float, late: float, log: Log) -> None:
+    """What a worker does until its search, or the time, is over."""
+    try:
+        _work(oracle, name, seconds, late, log)
+    except Exception:
+        if not log.stop.is_set():  # else its chief has been killed
+            raise
+
+
+def _work(oracle: Any, name: str, seconds: float, late: float, log: Log) -> None:
     """KerasTuner's loop around a trial: `BaseTuner.search`, `_try_run_and_update_trial` and `on_trial_end`.
 
     Workers that sleep come one after another over a second: no two machines start at the same instant.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import threading
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -58,3 +59,42 @@ def test_a_directory_without_a_search_is_waited_for(tmp_path: Path) -> None:
 def test_without_lookers_nobody_looks(tmp_path: Path) -> None:
     Observer(tmp_path, []).close()
     assert "observer" not in {x.name for x in threading.enumerate()}
+
+
+def test_a_gentle_looker_is_told_in_steps_and_its_last_look_is_whole(tmp_path: Path) -> None:
+    begun, told = threading.Event(), []
+
+    class Slow:
+        def __call__(self, record: Record) -> None:
+            raise AssertionError("it is told in steps")
+
+        def gently(self, record: Record) -> Iterator[None]:
+            for number in range(100):
+                told.append(number)
+                begun.set()
+                yield
+
+    observer = Observer(write(tmp_path), [Slow()], 0.01)
+    assert begun.wait(10)
+    observer.close()
+    assert told == list(range(100))
+
+
+def test_a_gentle_looker_that_raises_in_the_middle_is_told_no_more(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    told = threading.Event()
+
+    class Bad:
+        def gently(self, record: Record) -> Iterator[None]:
+            yield
+            raise ValueError("gone")
+
+        def __call__(self, record: Record) -> None:
+            raise AssertionError("it is told in steps")
+
+    with caplog.at_level(logging.ERROR, "cluster.observer"):
+        observer = Observer(write(tmp_path), [Bad(), lambda record: told.set()], 0.01)
+        assert told.wait(10)
+        observer.close()
+    assert "gone" in caplog.text

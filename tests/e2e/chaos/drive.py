@@ -108,7 +108,9 @@ def run(options: Options, place: Path) -> Outcome:
             outcome.violations += verify.files(project)
             outcome.violations += verify.trials(project, undisturbed)
             outcome.violations += verify.events(outcome.events, undisturbed, in_order=options.workers == 1)
-            outcome.violations += verify.read("stock KerasTuner", run_alone(options, disturbed, [], "--read"), undisturbed)
+            outcome.violations += verify.read(
+                "stock KerasTuner", run_alone(options, disturbed, [], "--read"), undisturbed
+            )
     return outcome
 
 
