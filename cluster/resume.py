@@ -3,7 +3,7 @@
 Owns `trial_<id>/resume/`: after each epoch the model's weights with the optimizer's state, and `state.json` with the
 epoch, the history so far and the callbacks' counters. Each attempt writes in a folder of its own, so that one that was
 lost but still runs cannot disturb its successor. Knows Keras's objects by their methods only; when it is called is
-`seams.py`'s.
+`seams/`'s.
 """
 
 from __future__ import annotations

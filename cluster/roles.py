@@ -1,7 +1,7 @@
 """What `tuner.search()` does in each role, and running a program under one.
 
 Owns the meeting of program, KerasTuner and search: `LocalRole` runs trials in this process, `ChiefRole` serves them,
-`WorkerRole` pulls them from a chief. How each gets between program and KerasTuner is `seams.py`'s.
+`WorkerRole` pulls them from a chief. How each gets between program and KerasTuner is `seams/`'s.
 """
 
 from __future__ import annotations
