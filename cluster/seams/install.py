@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, Protocol
 
-from cluster import iterators, state
+from cluster import garbage, iterators, state
 from cluster.afterimport import after_import
 from cluster.seams import bayesian as suggestion
 from cluster.seams import hyperband as promotion
@@ -47,7 +47,8 @@ class Role(Protocol):
 def installed(role: Role, *, verbose: bool = False) -> Iterator[None]:
     """While open, every KerasTuner tuner of this process acts under `role`, and epochs end at once (`iterators.py`).
 
-    KerasTuner may be imported before or during: the seams go in as soon as it is there.
+    KerasTuner may be imported before or during: the seams go in as soon as it is there, and until then Python looks for
+    garbage seldom (`garbage.py`).
 
     Args:
         role: What this process is.
@@ -55,15 +56,16 @@ def installed(role: Role, *, verbose: bool = False) -> Iterator[None]:
     """
     with (
         contextlib.ExitStack() as undo,
+        garbage.sparing() as look_as_ever,
         after_import(
             "tensorflow", lambda: undo.enter_context(iterators.untuned(sys.modules["tensorflow"].data.Dataset))
         ),
-        after_import("keras_tuner", lambda: _install(role, undo, verbose)),
+        after_import("keras_tuner", lambda: _install(role, undo, verbose, look_as_ever)),
     ):
         yield
 
 
-def _install(role: Role, undo: contextlib.ExitStack, verbose: bool) -> None:
+def _install(role: Role, undo: contextlib.ExitStack, verbose: bool, imported: Callable[[], None]) -> None:
     import keras_tuner.src
     from keras_tuner.src import config, utils
     from keras_tuner.src.distribute import utils as distribute
@@ -72,6 +74,7 @@ def _install(role: Role, undo: contextlib.ExitStack, verbose: bool) -> None:
     from keras_tuner.src.tuners import bayesian as bayesian_module
     from keras_tuner.src.tuners import gridsearch, hyperband
 
+    imported()
     check(importlib.metadata.version("keras-tuner"), keras_tuner.src)
 
     def replace(owner: Any, name: str, new: Any) -> None:

@@ -1,0 +1,34 @@
+"""Python looks for garbage seldom while Keras is imported, and as ever afterwards."""
+
+from __future__ import annotations
+
+import gc
+
+from cluster.garbage import SPARING, sparing
+
+
+def test_it_looks_seldom_until_it_is_told() -> None:
+    before = gc.get_threshold()
+    with sparing() as as_before:
+        assert gc.get_threshold() == SPARING != before
+        as_before()
+        assert gc.get_threshold() == before
+    assert gc.get_threshold() == before
+
+
+def test_a_program_that_never_comes_so_far_leaves_it_as_it_was() -> None:
+    before = gc.get_threshold()
+    with sparing():
+        pass
+    assert gc.get_threshold() == before
+
+
+def test_what_a_program_sets_itself_stays() -> None:
+    before = gc.get_threshold()
+    try:
+        with sparing() as as_before:
+            gc.set_threshold(5000, 5, 5)
+            as_before()
+        assert gc.get_threshold() == (5000, 5, 5)
+    finally:
+        gc.set_threshold(*before)
