@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from dataclasses import dataclass
+from typing import Any
 
 from cluster.state import EventLog
 
@@ -20,7 +21,8 @@ class Past:
         held: The worker and trainer of each trial that was running at the last event, and when it was granted.
         search: The id of the last search; empty, if it had none.
         ran_out: The trials that ran out of their device's memory.
-        pruned: Why trials were to stop early, by trial.
+        pruned: After which epoch trials were to stop early, and why, by trial.
+        undone: The last attempt that ended without a result and had its trial run again, by trial.
         over: Whether the oracle had no more trials, and none was running.
         seconds: How long the search has taken so far, over all its runs.
     """
@@ -31,7 +33,8 @@ class Past:
     losses: Counter[str]
     held: dict[str, tuple[str, str, float]]
     ran_out: set[str]
-    pruned: dict[str, str]
+    pruned: dict[str, tuple[int, str]]
+    undone: dict[str, int]
     over: bool = False
     seconds: float = 0.0
     search: str = ""
@@ -39,7 +42,7 @@ class Past:
     @classmethod
     def read(cls, events: EventLog) -> Past:
         """Reads the log from its beginning."""
-        past = cls({}, {}, Counter(), Counter(), {}, set(), {})
+        past = cls({}, {}, Counter(), Counter(), {}, set(), {}, {})
         before = 0.0
         for event in events.read():
             kind, trial = event["event"], event.get("trial", "")
@@ -54,15 +57,25 @@ class Past:
                 past.attempts[trial] = int(event["attempt"])
                 past.held[trial] = (event["worker"], event["trainer"], event["time"])
             elif kind == "pruned":
-                past.pruned[trial] = event["reason"]
+                past.pruned[trial] = int(event["epoch"]), event["reason"]
             elif kind in ("end", "lost"):
                 past.held.pop(trial, None)
+                past.attempts[trial] = max(
+                    past.attempts.get(trial, 0), int(event.get("attempt", 0))
+                )  # its grant is damaged
                 past.losses[trial] += bool(event.get("counted"))
                 if event.get("out_of_memory"):
                     past.ran_out.add(trial)
                 if kind == "end":
+                    if event.get("status") == "INVALID":
+                        past.pruned.pop(trial, None)
+                        past.undone[trial] = int(event["attempt"])
                     if not event.get("by_chief"):
                         past.ended[trial] = int(event["attempt"])
                     past.ends[trial] += 1
             past.over = kind == "over" or (past.over and kind not in ("grant", "end", "lost"))
         return past
+
+    def is_undone(self, epoch: dict[str, Any]) -> bool:
+        """Whether an event of an epoch is of an attempt that counts no more."""
+        return int(epoch.get("attempt", 0)) <= self.undone.get(epoch["trial"], 0)

@@ -55,6 +55,12 @@ class Pruner(abc.ABC):
                     self._stopped[trial] = why
         return self._stopped.get(trial)
 
+    def forget(self, trial: str) -> None:
+        """A trial begins again from nothing: what it came to does not count for it any more."""
+        self._seen.pop(trial, None)
+        self._best.pop(trial, None)
+        self._stopped.pop(trial, None)
+
     @abc.abstractmethod
     def _judge(self, trial: str, epochs: int, cost: float) -> str | None:
         """Notes what a trial has reached after so many epochs; returns why that is not enough, or None."""
@@ -98,6 +104,10 @@ class Halving(Pruner):
         self._factor = factor
         self._rungs: dict[int, list[float]] = {}  # the costs of those who have come there, the best first
         self._passed: dict[str, int] = {}  # the highest rung that each trial has come to
+
+    def forget(self, trial: str) -> None:
+        super().forget(trial)
+        self._passed.pop(trial, None)
 
     def _judge(self, trial: str, epochs: int, cost: float) -> str | None:
         rung = self._rung(epochs)

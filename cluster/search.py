@@ -25,7 +25,7 @@ from cluster.errors import CannotSave, LeaseLost, SearchFailed
 from cluster.leases import Lease, LeaseTable
 from cluster.past import Past
 from cluster.policy import Policy
-from cluster.pruning import Pruning
+from cluster.pruning import Pruning, Verdict
 from cluster.seams import CHANGE, FINISHED, OwnedOracle
 from cluster.state import EPOCHS, EventLog, cannot_save, is_of_the_disk
 from cluster.thinking import Thinking
@@ -94,7 +94,9 @@ class Search:
         self._clock = clock
         self._events = EventLog(directory)
         self._epochs = EventLog(directory, name=EPOCHS, durable=False)
-        self._pruning = Pruning(oracle, policy, past.pruned, self._epochs.read() if policy.prune else ())
+        epochs = self._epochs.read() if policy.prune else []
+        told = {trial_id: Verdict(*verdict) for trial_id, verdict in past.pruned.items()}
+        self._pruning = Pruning(oracle, policy, told, (x for x in epochs if not past.is_undone(x)))
         lock = threading.RLock()
         self._changed = threading.Condition(lock)
         self._thinking = Thinking(lambda: self._owned.ahead, lock, self._changed)
@@ -236,7 +238,7 @@ class Search:
                 why = self._pruning.verdict(trial_id, execution, epoch, logs, of)
                 if why is not None and trial_id not in self._pruning.told:
                     self._events.append("pruned", **about, reason=why)  # before anybody is told of it
-                    self._pruning.told[trial_id] = why
+                    self._pruning.told[trial_id] = Verdict(epoch, why)
                     log.info("trial %s is stopped early: it was %s", trial_id, why)
                 return why is not None
         return False
@@ -281,6 +283,8 @@ class Search:
                 raise
             resume.forget(self.directory / f"trial_{trial.trial_id}")
             self._losses_in_a_row.pop(lease.worker, None)
+            if kept.status == "INVALID":
+                self._pruning.forget(trial.trial_id)
             self._keep_checkpoints(kept)
             self._tell_end(kept, lease.worker, seconds)
             self._count_failures(kept)
@@ -491,6 +495,8 @@ class Search:
             yield wait
         finally:
             self._line.remove(me)
+            if not self._line:
+                self._thinking.nobody_waits()
 
     def _note_change(self) -> None:
         self._dry_until = 0.0

@@ -88,8 +88,8 @@ def ensure_writable(directory: Path) -> None:
 class EventLog:
     """An append-only log of a search: one JSON object a line, with `time` in Unix seconds.
 
-    An event is on disk when `append` returns, and not there at all when it raises. A line that a crash cut short is
-    dropped when the log is opened again.
+    An event is on disk when `append` returns (where it is durable), and not there at all when it raises. A line that a
+    crash cut short is dropped when the log is opened again.
 
     Args:
         directory: The project directory.
@@ -116,7 +116,9 @@ class EventLog:
         if not self._path.exists():
             return []
         events = []
-        for number, line in enumerate(self._path.read_text(encoding="utf-8", errors="replace").splitlines(), 1):
+        # What follows the last end of a line was cut short, also where it happens to be whole: `append` will drop it.
+        whole, _, _ = self._path.read_bytes().rpartition(b"\n")
+        for number, line in enumerate(whole.decode(errors="replace").split("\n") if whole else (), 1):
             try:
                 event = json.loads(line)
                 if not isinstance(event, dict) or "event" not in event:

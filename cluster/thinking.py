@@ -107,6 +107,12 @@ class Thinking:
         self.look()
         return False
 
+    def nobody_waits(self) -> None:
+        """All who waited are served, or have gone: what was thought for them is not for whoever comes later."""
+        self._wanted = self._for_worker = False
+        if self._done is not None:
+            self._done = (*self._done[:2], False)
+
     def close(self) -> None:
         """No answer is wanted any more; a thought that goes on ends soon."""
         self._closed = True

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
-from cluster.oracles.oracle import ATTEMPTS, OPTUNA, ModelOracle, require
+from cluster.oracles.oracle import OPTUNA, ModelOracle, require
 
 if TYPE_CHECKING:
     from cluster.oracles.study import Study
+
+ATTEMPTS = 2  # each fits the model, for half a second, while the search waits
 
 
 class GPOracle(ModelOracle):
@@ -55,7 +58,7 @@ class GPOracle(ModelOracle):
         for attempt in range(ATTEMPTS):
             dice = self.dice(len(self.start_order), attempt)
             point = self.random_point(dice)
-            with quiet():
+            with quiet(), _one_thread():
                 sampler = GPSampler(seed=dice.getrandbits(31), n_startup_trials=self.num_initial_points)
                 with self._study.asking(sampler) as ask:
                     point.update(ask(self._study.names))
@@ -64,3 +67,18 @@ class GPOracle(ModelOracle):
     def forget(self) -> None:
         """Drops the study."""
         self._study = None
+
+
+@contextlib.contextmanager
+def _one_thread() -> Iterator[None]:
+    """The last digits of a sum depend on how many threads add it up, and with them the proposals."""
+    import torch
+    from threadpoolctl import threadpool_limits
+
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        with threadpool_limits(limits=1, user_api="blas"):
+            yield
+    finally:
+        torch.set_num_threads(before)

@@ -77,8 +77,8 @@ class TPEOracle(ModelOracle):
         asked: set[str] = set()
         for name, hp in coordinates(space.space).items():
             if space.is_active(hp):
-                if name not in asked:
-                    group = study.beside(name)
+                group = study.beside(name)
+                if name in group and name not in asked:  # one with a single value is in none
                     asked.update(group)
                     point.update(ask(group))
                 space.values[hp.name] = value_of(hp, point[name])

@@ -139,7 +139,7 @@ def bring_up_to_date(saved: dict[str, Any], events: Iterable[dict[str, Any]]) ->
             saved["populate_next"] = change["next"]
         if "before" in change:
             ids, before = saved["ordered_ids"], change["before"]
-            ids.insert(len(ids) if before is None else ids.index(before), trial_id)
+            ids.insert(ids.index(before) if before in ids else len(ids), trial_id)
         if "brackets" in change:
             _apply_brackets(saved, trial_id, change)
         saved.update({x: change[x] for x in ("random_state", "current_bracket", "current_iteration") if x in change})

@@ -144,7 +144,8 @@ class OwnedOracle:
             del ongoing[tuner_id]
         trial = self.oracle.trials[trial_id]
         _clear(trial)
-        self.oracle._retry_queue.append(trial_id)
+        if trial_id not in self.oracle._retry_queue:  # interrupted in the middle of this, and asked again
+            self.oracle._retry_queue.append(trial_id)
 
     def save_trial(self, trial_id: str) -> None:
         """Saves a trial's file."""

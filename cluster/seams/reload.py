@@ -74,16 +74,14 @@ def _rebuild_missing(project: Path) -> None:
 
 def _reconcile(oracle: Any) -> None:
     """Mends what a crash between two writes leaves: a trial's file is newer than what the oracle knows."""
-    started, ended, queue = set(oracle.start_order), set(oracle.end_order), oracle._retry_queue
-    for trial_id in [x for x in oracle.trials if x not in started]:
-        log.warning("trial %s was saved by a crash that the oracle did not survive: its id is used again", trial_id)
-        del oracle.trials[trial_id]
+    _take_up(oracle)
+    ended, queue = set(oracle.end_order), oracle._retry_queue
     # Files come in any order; sums over trials, and so proposals, depend on it in their last digits.
     oracle.trials = {x: oracle.trials[x] for x in oracle.start_order if x in oracle.trials}
     finished = {x for x, trial in oracle.trials.items() if trial.status in FINISHED}
     again = ended - finished  # their files were damaged: they end once more
     oracle.end_order[:] = [x for x in oracle.end_order if x not in again]
-    queue[:] = [x for x in queue if x not in finished]
+    queue[:] = dict.fromkeys(x for x in queue if x not in finished)
     queued = set(queue)
     for trial_id, trial in oracle.trials.items():
         if trial_id not in finished:
@@ -97,6 +95,32 @@ def _reconcile(oracle: Any) -> None:
             oracle._run_times[trial_id] += 1
             if hasattr(oracle, "_populate_next"):
                 oracle._populate_next.append(trial_id)
+
+
+def _take_up(oracle: Any) -> None:
+    """Takes up the trials on disk that the oracle does not know to have begun.
+
+    Its file may be older than they are: KerasTuner itself has gone on from it, or the event of a grant was damaged.
+    What has a result keeps it; and an id below another is kept too, for KerasTuner makes ids by counting trials.
+    """
+    started = set(oracle.start_order)
+    unknown = sorted((x for x in oracle.trials if x not in started), key=_by_number)
+    known = [x for x in oracle.trials if x in started or oracle.trials[x].status in FINISHED]
+    last = max(known, key=_by_number, default="")
+    for trial_id in unknown:
+        if oracle.trials[trial_id].status in FINISHED or _by_number(trial_id) < _by_number(last):
+            log.warning("trial %s is on disk and the oracle does not know it: it is taken up", trial_id)
+            oracle.start_order.append(trial_id)
+            oracle._record_values(oracle.trials[trial_id])
+            if hasattr(oracle, "_ordered_ids"):
+                _order_grid(oracle, type(oracle._ordered_ids))
+        else:
+            log.warning("trial %s was saved by a crash that the oracle did not survive: its id is used again", trial_id)
+            del oracle.trials[trial_id]
+
+
+def _by_number(trial_id: str) -> tuple[int, str]:
+    return len(trial_id), trial_id
 
 
 def grid_get_state(original: Callable[[Any], dict[str, Any]]) -> Callable[[Any], dict[str, Any]]:
@@ -120,19 +144,28 @@ def grid_set_state(original: Callable[[Any, dict[str, Any]], None], linked_list:
         original(self, saved)
         ids, following = saved.get("ordered_ids"), saved.get("populate_next")
         if ids is None or following is None:  # saved by stock KerasTuner, which forgets where it was
-
-            def compare(a: str, b: str) -> int:
-                left, right = (self.trials[x].hyperparameters.values for x in (a, b))
-                return int(self._compare(left, right))
-
-            ids = sorted(self.start_order, key=functools.cmp_to_key(compare))
-            following = list(ids)
+            _order_grid(self, linked_list)
+            return
         self._ordered_ids = linked_list()
         for trial_id in ids:
             self._ordered_ids.insert(trial_id)
         self._populate_next = list(following)
 
     return set_state
+
+
+def _order_grid(oracle: Any, linked_list: type) -> None:
+    """Puts the trials into the order of their values, and asks each for its next combination again."""
+
+    def compare(a: str, b: str) -> int:
+        left, right = (oracle.trials[x].hyperparameters.values for x in (a, b))
+        return int(oracle._compare(left, right))
+
+    ids = sorted(oracle.start_order, key=functools.cmp_to_key(compare))
+    oracle._ordered_ids = linked_list()
+    for trial_id in ids:
+        oracle._ordered_ids.insert(trial_id)
+    oracle._populate_next = list(ids)
 
 
 def bayesian_get_state(original: Callable[[Any], dict[str, Any]]) -> Callable[[Any], dict[str, Any]]:

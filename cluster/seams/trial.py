@@ -48,8 +48,9 @@ def run_trial(original: Callable[..., Any]) -> Callable[..., Any]:
             results = original(self, trial, *args, **kwargs)
         finally:
             _run = outer
-        if run is not None and run.attempt.pruned and isinstance(results, list):
-            return results[: len(run.results)]  # the score is of what was run
+        # The score is of what was run; a tuner with a way of its own to build and fit runs all of it.
+        if run is not None and run.attempt.pruned and run.results and isinstance(results, list):
+            return results[: len(run.results)]
         return results
 
     return wrapped

@@ -320,3 +320,63 @@ def test_a_search_that_was_stopped_in_order_has_its_oracle_whole(tmp_path: Path)
     saved = json.loads((tmp_path / "project" / "oracle.json").read_text())
     assert (saved["start_order"], saved["end_order"], saved["retry_queue"]) == (["0", "1"], ["0"], ["1"])
     assert saved["ongoing_trials"] == {}
+
+
+@pytest.mark.parametrize("kind", [random_search, grid], ids=["random_search", "grid"])
+def test_what_stock_kerastuner_goes_on_from_loses_no_result(tmp_path: Path, kind: Callable[[], Any]) -> None:
+    """It reads the oracle's file, which is older than the trials, and saves it with a gap."""
+    with seams.installed(OwnerRole()):
+        search = open_and_leave(tmp_path, kind())
+        for _ in range(3):
+            finish(search, take(search))
+        scores = {x: trial.score for x, trial in search._owned.oracle.trials.items()}
+    tuner = make_tuner(tmp_path, kind())
+    tuner.reload()
+    trial = tuner.oracle.create_trial("stock")
+    trial.status = "FAILED"
+    tuner.oracle.end_trial(trial)
+    tuner.oracle.save()
+    assert set(on_disk(tmp_path / "project")["start_order"]) != {*scores, trial.trial_id}, "a gap"
+    with seams.installed(OwnerRole()), open_search(tmp_path, oracle=kind()) as search:
+        trials = search._owned.oracle.trials
+        assert {x: trials[x].score for x in scores} == scores
+        assert sorted(search._owned.oracle.start_order) == sorted(trials) == sorted({*scores, trial.trial_id})
+        grant = take(search)
+        assert int(grant.trial.trial_id) == len(scores) + 1
+        finish(search, grant)
+
+
+@pytest.mark.usefixtures("owned")
+@pytest.mark.parametrize(
+    ("kind", "status"),
+    [
+        *((kind, "COMPLETED") for kind in (random_search, grid, hyperband, bayesian)),
+        *((kind, "running") for kind in (random_search, hyperband, bayesian)),  # a grid waits for what runs
+    ],
+)
+def test_a_grant_that_is_damaged_in_the_log_loses_no_trial(
+    tmp_path: Path, kind: Callable[[], Any], status: str
+) -> None:
+    search = open_and_leave(tmp_path, kind())
+    ids = []
+    for number in range(4):
+        grant = take(search, f"w{number}")
+        ids.append(grant.trial.trial_id)
+        if number != 1 or status == "COMPLETED":
+            finish(search, grant)
+    path = tmp_path / "project" / "events.jsonl"
+    lines = path.read_text().splitlines(keepends=True)
+    at = next(n for n, x in enumerate(lines) if '"grant"' in x and json.loads(x)["trial"] == ids[1])
+    lines[at] = "#" + lines[at]
+    path.write_text("".join(lines))
+    with open_search(tmp_path, oracle=kind(), policy=POLICY) as search:
+        trials = search._owned.oracle.trials
+        assert {x: trials[x].status for x in ids if x != ids[1]} == dict.fromkeys([ids[0], *ids[2:]], "COMPLETED")
+        if status == "running":
+            grant = take(search)
+            assert grant.trial.trial_id == ids[1], "it runs again"
+            finish(search, grant)
+        assert trials[ids[1]].status == "COMPLETED"
+        grant = take(search)
+        assert grant.trial.trial_id not in ids
+        finish(search, grant)

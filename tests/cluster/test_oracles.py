@@ -186,6 +186,24 @@ def test_a_conditional_hyperparameter_is_learnt_from_the_trials_that_had_it() ->
     assert sum(momenta[-15:]) / 15 > 0.75, "0.9 is the best"
 
 
+def test_a_single_value_beside_others_asks_for_none_of_them_again() -> None:
+    """Else a condition could be met that was not when its children were asked for, and they would be random."""
+    space = keras_tuner.HyperParameters()
+    space.Choice("optimizer", ["adam", "sgd"])
+    with space.conditional_scope("optimizer", ["sgd"]):
+        space.Float("momentum", 0.0, 1.0)
+    space.Fixed("epochs", 5)
+    oracle = in_memory(make("TPEOracle", space))
+    asked: list[str] = []
+
+    def ask(names: list[str]) -> dict[str, float]:
+        asked.extend(names)
+        return dict.fromkeys(names, 1.0)
+
+    oracle._descend(Study(oracle, conditional=True), oracle.random_point(random.Random(1)), ask)
+    assert len(asked) == len(set(asked)) == 2
+
+
 def test_sobols_points_fill_every_cell_once() -> None:
     space = keras_tuner.HyperParameters()
     space.Float("x", 0.0, 4.0)
@@ -358,6 +376,7 @@ def test_the_gaussian_process_sees_what_is_always_active_and_what_runs(monkeypat
             return {"u:units": 2, "u:rate": 0.5}
 
     monkeypatch.setattr(optuna.samplers, "GPSampler", Sampler)
+    monkeypatch.setitem(sys.modules, "torch", Mock(get_num_threads=lambda: 2))
     monkeypatch.setattr("cluster.oracles.gp.require", lambda *_: None)
     oracle = in_memory(make("GPOracle", network(), trials=3))
     found = search(oracle, loss, workers=2)

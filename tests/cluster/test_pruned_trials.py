@@ -199,3 +199,24 @@ def test_a_hyper_model_that_returns_a_number_is_stopped_too(keras: Any, tmp_path
     tuner.search(x, 2 * x, epochs=EPOCHS, batch_size=8, verbose=0)
     assert fits == [EPOCHS, EPOCHS, 1]
     check_pruned(tuner, tmp_path)
+
+
+def test_a_tuner_that_builds_and_fits_in_its_own_way_keeps_its_results(keras: Any, tmp_path: Path) -> None:
+    """KerasTuner offers `_build_and_fit_model` for that."""
+    import keras_tuner
+    import numpy
+
+    class Own(keras_tuner.GridSearch):  # type: ignore[misc]
+        def _build_and_fit_model(self, trial: Any, *args: Any, **kwargs: Any) -> Any:
+            model = self.hypermodel.build(trial.hyperparameters)
+            return self.hypermodel.fit(trial.hyperparameters, model, *args, **kwargs)
+
+    def build(hp: Any) -> Any:
+        model = keras.Sequential([keras.layers.Input((1,)), keras.layers.Dense(1)])
+        model.compile(keras.optimizers.SGD(hp.Choice("rate", [GOOD, BAD])), loss="mse")
+        return model
+
+    x = numpy.linspace(-1.0, 1.0, 32, dtype="float32")[:, None]
+    tuner = Own(build, "loss", directory=str(tmp_path), project_name="project")
+    tuner.search(x, 2 * x, epochs=EPOCHS, batch_size=8, verbose=0)
+    assert [x.status for x in tuner.oracle.trials.values()] == ["COMPLETED", "COMPLETED"]

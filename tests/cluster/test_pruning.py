@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 from pathlib import Path
 from typing import Any
 
@@ -198,3 +199,37 @@ def test_median(tmp_path: Path) -> None:
         assert report(search, slow, BAD, epoch=1)
         [event] = events(tmp_path, "pruned")
         assert event["reason"] == "worse than the median of 5 others after 2 epochs (--prune median)"
+
+
+def test_a_verdict_holds_from_its_epoch_on(tmp_path: Path) -> None:
+    """An attempt that starts over is compared with nobody before it has come as far."""
+    with open_search(tmp_path, policy=ASHA) as search:
+        good, bad = take(search, "a"), take(search, "b")
+        assert not report(search, bad, 5.0)
+        for epoch in range(3):
+            report(search, good, 1.0, epoch=epoch)
+        assert not report(search, bad, 5.0, epoch=1)
+        assert report(search, bad, 5.0, epoch=2)
+        search.lose_worker("b", "killed")
+        again = take(search, "b")
+        assert [report(search, again, 5.0, epoch=epoch) for epoch in range(3)] == [False, False, True]
+        assert not report(search, again, 5.0, epoch=0, execution=1), "an execution of which nothing was judged"
+
+
+@pytest.mark.parametrize("restarts", [False, True])
+def test_one_that_failed_and_runs_again_is_judged_anew(tmp_path: Path, restarts: bool) -> None:
+    with open_search(tmp_path, oracle=make_oracle(max_retries_per_trial=1), policy=ASHA) as search:
+        good, bad = take(search, "a"), take(search, "b")
+        report(search, good, 1.0)
+        assert report(search, bad, math.nan)
+        finish(search, bad, status="INVALID")
+        assert not search.trial("1").metrics.exists("score")
+        if not restarts:
+            again = take(search, "b")
+            assert not report(search, again, 0.5), "it is the best now"
+            assert not report(search, again, 0.5, epoch=1)
+            return
+    with open_search(tmp_path, oracle=make_oracle(max_retries_per_trial=1), policy=ASHA, after_crash=True) as search:
+        again = take(search, "b")
+        assert (again.trial.trial_id, again.attempt) == ("1", 2)
+        assert not report(search, again, 0.5)

@@ -181,6 +181,23 @@ def test_a_trial_that_runs_again_waits_for_no_thought(slow_search: tuple[Search,
     assert again.attempt == 2
 
 
+def test_what_was_thought_for_one_who_got_another_trial_is_not_for_who_comes_later(
+    slow_search: tuple[Search, Slow],
+) -> None:
+    search, slow = slow_search
+    slow.let(2)
+    one, _ = take(search, "a"), take(search, "b")
+    waiting = asking(search, "c")
+    slow.wait_for_thought(0, 2)
+    slow.wait_for(lambda: search._thinking._for_worker)
+    search.lose_worker("b", "gone")
+    assert done(*waiting).attempt == 2, "the trial that runs again"
+    finish(search, one)
+    slow.let()
+    assert isinstance(take(search, "d"), Grant)
+    assert slow.kept[-1] == (Asked(1, 2), "about (1, 2)")
+
+
 def test_a_thought_that_fails_is_the_oracles_own_failure(slow_search: tuple[Search, Slow]) -> None:
     """The oracle is asked all the same, and fails by itself, or does not."""
     search, slow = slow_search
