@@ -136,10 +136,6 @@ def _install(role: Role, undo: contextlib.ExitStack, verbose: bool, imported: Ca
         replace(tuner, "reload", lambda self: None)
 
 
-def _dataset_class() -> Any:
-    return sys.modules["tensorflow"].data.Dataset
-
-
 class _AlwaysHeld(dict[Any, str]):
     """Stands in for KerasTuner's table of lock holders: every thread finds that it holds the lock already."""
 
