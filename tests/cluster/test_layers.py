@@ -67,7 +67,20 @@ ORDER = [
     ["bayes.cube", "bayes.gaussian", "bayes.descent", "bayes"],
     ["resume", "leases", "past", "memory", "streams", "thinking"],
     ["logs", "jsonlog"],
-    ["state", "policy", "prune", "notices", "asides", "lines", "afterimport", "iterators", "devices", "slots", "cores"],
+    [
+        "state",
+        "policy",
+        "prune",
+        "notices",
+        "asides",
+        "lines",
+        "afterimport",
+        "iterators",
+        "garbage",
+        "devices",
+        "slots",
+        "cores",
+    ],
     ["errors"],
 ]
 RANK = {name: rank for rank, names in enumerate(ORDER) for name in names}
