@@ -17,7 +17,7 @@ import pytest
 
 from tests.bench import __main__ as bench
 from tests.bench import table
-from tests.bench.figures import Figures, Kept, Machine, keep, number, read, shown, unit
+from tests.bench.figures import Figures, Kept, Machine, in_turn, keep, number, read, shown, unit
 
 SIDES: dict[str, Figures] = {
     "stock": {"whole command": [20.0, 22.0, 21.0], "grants [trials/s]": [100.0, 110.0, 105.0]},
@@ -172,3 +172,15 @@ def test_an_unknown_one_is_refused(monkeypatch: pytest.MonkeyPatch, capsys: pyte
 def test_the_machine_is_described() -> None:
     machine = Machine("A CPU", 2, 24_500_000_000, "Linux 6", "3.11.2", {"keras": "3.11.0", "ray": "2.60.0"})
     assert table.described(machine) == "on 2 cores of A CPU, 24 GB, with Python 3.11.2, keras 3.11.0, ray 2.60.0"
+
+
+def test_sides_are_measured_in_turn_with_the_same_seeds(capsys: pytest.CaptureFixture[str]) -> None:
+    ran: list[tuple[str, int]] = []
+
+    def run(side: str, seed: int) -> dict[str, float]:
+        ran.append((side, seed))
+        return {"whole [s]": 10.0 * seed}
+
+    assert in_turn(("peer", "cluster"), 2, run) == {side: {"whole [s]": [10.0, 20.0]} for side in ("peer", "cluster")}
+    assert ran == [("peer", 1), ("cluster", 1), ("peer", 2), ("cluster", 2)]
+    assert "cluster, seed 2: whole [s] 20" in capsys.readouterr().out

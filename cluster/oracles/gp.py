@@ -41,7 +41,7 @@ class GPOracle(ModelOracle):
         **kwargs: Any,
     ) -> None:
         require("GPOracle", "optuna", OPTUNA)
-        require("GPOracle", "torch", "torch (that of the CPU: --index-url https://download.pytorch.org/whl/cpu)")
+        require("GPOracle", "torch", "torch (its build for CPUs will do)")
         super().__init__(objective=objective, max_trials=max_trials, seed=seed, **kwargs)
         self.num_initial_points = num_initial_points
         self._study: Study | None = None

@@ -14,6 +14,7 @@ import os
 import platform
 import re
 import statistics
+from collections.abc import Callable, Iterable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -90,6 +91,19 @@ def keep(path: Path, name: str, entry: Kept) -> None:
     part = path.with_name(f".{path.name}.part")
     part.write_text(json.dumps({name: asdict(entry) for name, entry in kept.items()}, indent=2) + "\n")
     os.replace(part, path)
+
+
+def in_turn(sides: Iterable[str], runs: int, run: Callable[[str, int], dict[str, float]]) -> dict[str, Figures]:
+    """Runs each side with one seed after another, from 1, and prints what each run gave; returns figures by side."""
+    found: dict[str, Figures] = {side: {} for side in sides}
+    for seed in range(1, runs + 1):
+        for side, figures in found.items():
+            given = run(side, seed)
+            for name, value in given.items():
+                figures.setdefault(name, []).append(value)
+            told = ", ".join(f"{name} {value:.4g}" for name, value in given.items())
+            print(f"{side}, seed {seed}: {told}", flush=True)
+    return found
 
 
 def unit(name: str) -> tuple[str, str]:

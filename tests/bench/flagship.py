@@ -23,7 +23,7 @@ from pathlib import Path
 
 from fashion.data import VARIABLE, keras_caches
 from fashion.diagnose import diagnose
-from tests.bench.figures import Figures
+from tests.bench.figures import Figures, in_turn
 
 SCRIPT = Path(__file__).parent / "programs" / "stock_flagship.py"
 CLUSTER = ["-m", "cluster", "run", "--workers", "2"]
@@ -106,12 +106,4 @@ def run(side: str, seed: int) -> dict[str, float]:
 
 def main(runs: int) -> dict[str, Figures]:
     """Measures all sides in turn; returns figures by side."""
-    sides: dict[str, Figures] = {side: {} for side in SIDES}
-    for seed in range(1, runs + 1):
-        for side in SIDES:
-            figures = run(side, seed)
-            for name, value in figures.items():
-                sides[side].setdefault(name, []).append(value)
-            told = ", ".join(f"{name} {value:.4g}" for name, value in figures.items())
-            print(f"{side}, seed {seed}: {told}", flush=True)
-    return sides
+    return in_turn(SIDES, runs, run)

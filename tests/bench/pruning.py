@@ -16,7 +16,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from tests.bench.figures import OURS, Figures
+from tests.bench.figures import OURS, Figures, in_turn
 from tests.bench.flagship import CLUSTER, why_not
 
 __all__ = ["main", "why_not"]
@@ -56,12 +56,4 @@ def _events(path: Path, kind: str) -> list[dict[str, Any]]:
 
 def main(runs: int) -> dict[str, Figures]:
     """Measures both sides in turn; returns figures by side."""
-    sides: dict[str, Figures] = {side: {} for side in SIDES}
-    for seed in range(1, runs + 1):
-        for side in SIDES:
-            figures = run(side, seed)
-            for name, value in figures.items():
-                sides[side].setdefault(name, []).append(value)
-            told = ", ".join(f"{name} {value:.4g}" for name, value in figures.items())
-            print(f"{side}, seed {seed}: {told}", flush=True)
-    return sides
+    return in_turn(SIDES, runs, run)
