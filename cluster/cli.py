@@ -5,6 +5,7 @@ from __future__ import annotations
 import atexit
 import contextlib
 import functools
+import gc
 import json
 import logging
 import os
@@ -717,8 +718,19 @@ def _signal_code(interrupt: KeyboardInterrupt) -> int:
 
 def _on_sigterm(handler: Callable[[int, FrameType | None], None]) -> Any:
     """Handles SIGTERM in this process, and not in those that the program forks: they end by it, as they expect to."""
+
+    def handle(signum: int, frame: FrameType | None) -> None:
+        code = None if frame is None else frame.f_code
+        if any(getattr(callback, "__code__", None) is code for callback in gc.callbacks):
+            # Python drops what is raised there, which is where it is right after a long look for garbage.
+            again = threading.Timer(0.01, os.kill, (os.getpid(), signum))
+            again.daemon = True
+            again.start()
+        else:
+            handler(signum, frame)
+
     os.register_at_fork(after_in_child=lambda: signal.signal(signal.SIGTERM, signal.SIG_DFL))
-    return signal.signal(signal.SIGTERM, handler)
+    return signal.signal(signal.SIGTERM, handle)
 
 
 @contextlib.contextmanager
