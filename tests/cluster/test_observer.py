@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from cluster.observer import Observer
+from cluster.observer import MOST_REST, Observer
 from cluster.record import Record
 from tests.made_up import MadeUp, write
 
@@ -98,3 +98,23 @@ def test_a_gentle_looker_that_raises_in_the_middle_is_told_no_more(
         assert told.wait(10)
         observer.close()
     assert "gone" in caplog.text
+
+
+def test_between_the_steps_of_a_gentle_looker_the_others_have_their_turn(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rests: list[float] = []
+
+    class Gentle:
+        def __call__(self, record: Record) -> None:
+            raise AssertionError("it is told in steps")
+
+        def gently(self, record: Record) -> Iterator[None]:
+            yield
+            yield
+
+    observer = Observer(tmp_path, [])
+    monkeypatch.setattr(observer._ended, "wait", rests.append)
+    observer._tell_gently(Gentle(), Record(str(tmp_path), "project"))
+    assert len(rests) == 2
+    assert all(0 < rest <= MOST_REST for rest in rests)
