@@ -32,8 +32,10 @@ demo: $(READY)
 	@echo
 	@cat results/demo/report.md
 
+# Side by side: most of a test's time is one process that loads Keras.
+JOBS ?= 2
 test: $(READY)
-	$(BIN)/python -m pytest -m "not containers and not ray" tests
+	$(BIN)/python -m pytest -n $(JOBS) --dist worksteal -m "not containers and not ray" tests
 
 check: $(READY)
 	$(BIN)/ruff format --check .

@@ -83,8 +83,13 @@ def test_never_two_on_one_slot_over_two_hundred_kills(start: Callable[..., Runni
     held = tmp_path / "held.txt"
     stopped: list[int] = []
     killed: Counter[str] = Counter()
+
+    def lines() -> list[list[str]]:
+        return [line.split() for line in held.read_text().splitlines()] if held.exists() else []
+
     try:
-        while sum(killed.values()) < kills:
+        # On a slow machine many are killed before they hold anything: then it goes on for longer.
+        while sum(killed.values()) < kills or len(lines()) <= kills / 4:
             time.sleep(dice.uniform(0.0, 0.4))  # the chance is what is tested
             if stopped and dice.random() < 0.5:
                 with contextlib.suppress(ProcessLookupError):
@@ -97,6 +102,8 @@ def test_never_two_on_one_slot_over_two_hundred_kills(start: Callable[..., Runni
                     os.kill(trainers[0], signal.SIGKILL)
                     killed["trainer"] += 1
                 continue
+            if not trainers and dice.random() < 0.5:
+                continue  # may it come to hold one
             killed["waiting" if not trainers else "holder"] += 1
             if trainers and dice.random() < 0.3:  # one that cannot notice that its supervisor is gone holds the slot
                 with contextlib.suppress(ProcessLookupError):  # it may have ended by itself just now
@@ -112,10 +119,8 @@ def test_never_two_on_one_slot_over_two_hundred_kills(start: Callable[..., Runni
         for trainer in stopped:
             with contextlib.suppress(ProcessLookupError):
                 os.kill(trainer, signal.SIGKILL)
-    lines = [line.split() for line in held.read_text().splitlines()]
-    assert [line for line in lines if line[1] != "alone"] == []
-    assert len({line[0] for line in lines}) == 4
-    assert len(lines) > kills / 4, "most were killed in the middle of it"
+    assert [line for line in lines() if line[1] != "alone"] == []
+    assert len({line[0] for line in lines()}) == 4
     assert min(killed.values()) > 10, killed
 
 
@@ -167,7 +172,7 @@ def test_workers_share_the_cores(tmp_path: Path) -> None:
 
 
 THREADS = """
-import collections, os, pathlib
+import collections, contextlib, os, pathlib
 import keras, keras_tuner, numpy
 
 class Tuner(keras_tuner.engine.base_tuner.BaseTuner):
@@ -175,12 +180,14 @@ class Tuner(keras_tuner.engine.base_tuner.BaseTuner):
         model = keras.Sequential([keras.Input((64,)), keras.layers.Dense(64), keras.layers.Dense(1)])
         model.compile("sgd", "mse")
         model.fit(numpy.zeros((256, 64)), numpy.zeros((256, 1)), verbose=0)
-        tasks = list(pathlib.Path("/proc/self/task").iterdir())
-        names = collections.Counter((task / "comm").read_text().split()[0] for task in tasks)
-        places = {line.split()[1] for task in tasks for line in (task / "status").read_text().splitlines()
-                  if line.startswith("Cpus_allowed_list")}
+        names, places = collections.Counter(), set()
+        for task in pathlib.Path("/proc/self/task").iterdir():
+            with contextlib.suppress(OSError):  # a thread may end while it is looked at
+                status = dict(line.split(":", 1) for line in (task / "status").read_text().splitlines())
+                names[status["Name"].strip()] += 1
+                places.add(status["Cpus_allowed_list"].strip())
         print(f"backend={keras.backend.backend()} compute={names['tf_Compute']} eigen={names['tf_XLAEigen']}"
-              f" all={len(tasks)} on={sorted(places)}")
+              f" all={names.total()} on={sorted(places)}")
         return trial.hyperparameters.Float("x", 0.0, 1.0)
 
 oracle = keras_tuner.oracles.RandomSearchOracle(objective=keras_tuner.Objective("s", "min"), max_trials=2)
@@ -194,12 +201,12 @@ def test_a_backend_has_as_many_threads_as_its_trainer_has_cores(tmp_path: Path, 
     done = cluster(tmp_path, "run", "--workers", "2", "program.py", KERAS_BACKEND=backend)
     assert done.returncode == 0, done.stdout
     found = re.findall(r"backend=(\w+) compute=(\d+) eigen=(\d+) all=\d+ on=\[(.*)\]", done.stdout)
-    assert len(found) == 2
+    assert len(found) == 2, done.stdout
     share = max(1, CORES // 2)
     for name, compute, eigen, places in found:
         assert name == backend
         if backend == "tensorflow":
-            assert int(compute) <= 2 * share, "two pools"
+            assert 0 < int(compute) <= 2 * share, "two pools"
         else:
             assert int(eigen) == share
         assert places.count("'") == 2, "every thread is on the trainer's cores"
