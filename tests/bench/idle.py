@@ -18,7 +18,7 @@ from pathlib import Path
 
 from tests.bench.figures import Figures
 from tests.bench.startend import free_port
-from tests.e2e.launcher import ENVIRONMENT, children
+from tests.e2e.launcher import PLAIN, children
 
 PROGRAM = str(Path(__file__).parent / "programs" / "timed_trials.py")
 WORKERS = 16
@@ -51,7 +51,7 @@ def started(directory: Path, commands: list[tuple[str, list[str], dict[str, str]
         for number, (kind, words, environment) in enumerate(commands):
             output = stack.enter_context((directory / f"output-{number}").open("wb"))
             process = subprocess.Popen(
-                words, cwd=directory, env={**ENVIRONMENT, **environment}, stdout=output, stderr=output
+                words, cwd=directory, env={**PLAIN, **environment}, stdout=output, stderr=output
             )
             stack.callback(process.wait)
             stack.callback(process.kill)

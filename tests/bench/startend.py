@@ -17,7 +17,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from tests.bench.figures import Figures
-from tests.e2e.launcher import ENVIRONMENT, starting
+from tests.e2e.launcher import PLAIN, starting
 
 PROGRAM = [str(Path(__file__).parent / "programs" / "timed_trials.py"), "--trials", "8", "--seconds", "1"]
 WORKERS = 2
@@ -34,7 +34,7 @@ def free_port() -> int:
 
 def stock(directory: Path) -> None:
     """KerasTuner's own chief and workers, to their end."""
-    shared = {**ENVIRONMENT, "KERASTUNER_ORACLE_IP": "127.0.0.1", "KERASTUNER_ORACLE_PORT": str(free_port())}
+    shared = {**PLAIN, "KERASTUNER_ORACLE_IP": "127.0.0.1", "KERASTUNER_ORACLE_PORT": str(free_port())}
     processes = [
         subprocess.Popen(
             [sys.executable, *PROGRAM],
@@ -58,7 +58,7 @@ def ours(directory: Path, *options: str) -> None:
     """`cluster run --workers 2`, to its end."""
     command = [sys.executable, "-m", "cluster", "run", "--workers", str(WORKERS), *options, *PROGRAM]
     done = subprocess.run(
-        command, cwd=directory, env=ENVIRONMENT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, timeout=LIMIT
+        command, cwd=directory, env=PLAIN, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, timeout=LIMIT
     )
     if done.returncode:
         raise SystemExit(f"{' '.join(command)} ended with {done.returncode}:\n{done.stdout.decode(errors='replace')}")
@@ -91,7 +91,7 @@ def joining() -> float:
 def command_line() -> float:
     """How long `cluster --help` takes, in seconds."""
     begun = time.perf_counter()
-    subprocess.run([sys.executable, "-m", "cluster", "--help"], env=ENVIRONMENT, stdout=subprocess.DEVNULL, check=True)
+    subprocess.run([sys.executable, "-m", "cluster", "--help"], env=PLAIN, stdout=subprocess.DEVNULL, check=True)
     return time.perf_counter() - begun
 
 

@@ -15,10 +15,10 @@ from typing import Any
 
 PROGRAMS = Path(__file__).parents[1] / "programs"
 CLUSTER = [sys.executable, "-m", "cluster"]
-ENVIRONMENT = {k: v for k, v in os.environ.items() if not k.startswith(("CLUSTER_", "KERASTUNER_"))}
+PLAIN = {k: v for k, v in os.environ.items() if not k.startswith(("CLUSTER_", "KERASTUNER_"))}
 # Hundreds of processes load Keras and few train: with JAX they load in half of TensorFlow's time. What may differ
 # between backends is tested with each of them by name, and the README's programs and fashion/ run on TensorFlow.
-ENVIRONMENT.setdefault("KERAS_BACKEND", "jax")
+ENVIRONMENT = {"KERAS_BACKEND": "jax", **PLAIN}
 BACKENDS = [[], ["--workers", "3"]]
 
 
