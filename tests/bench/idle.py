@@ -50,9 +50,7 @@ def started(directory: Path, commands: list[tuple[str, list[str], dict[str, str]
         found: Started = []
         for number, (kind, words, environment) in enumerate(commands):
             output = stack.enter_context((directory / f"output-{number}").open("wb"))
-            process = subprocess.Popen(
-                words, cwd=directory, env={**PLAIN, **environment}, stdout=output, stderr=output
-            )
+            process = subprocess.Popen(words, cwd=directory, env={**PLAIN, **environment}, stdout=output, stderr=output)
             stack.callback(process.wait)
             stack.callback(process.kill)
             found.append((kind, process))
