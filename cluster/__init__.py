@@ -37,7 +37,7 @@ The map of the package, from the outside in; imports go only downwards:
     past         what the event log tells of the processes before
     memory       a trainer's share of its GPU's memory, and whether it has run out
     iterators    tf.data iterators that end at once
-    garbage      fewer looks for garbage while Keras is imported
+    garbage      fewer and shorter looks for garbage
     bayes        KerasTuner's Gaussian process, thought out in milliseconds
     oracles      TPE, a Gaussian process, CMA-ES and Sobol's points, for any program
     devices      which GPUs there are; slots: who holds one; cores: who may run where

@@ -47,8 +47,8 @@ class Role(Protocol):
 def installed(role: Role, *, verbose: bool = False) -> Iterator[None]:
     """While open, every KerasTuner tuner of this process acts under `role`, and epochs end at once (`iterators.py`).
 
-    KerasTuner may be imported before or during: the seams go in as soon as it is there, and until then Python looks for
-    garbage seldom (`garbage.py`).
+    KerasTuner may be imported before or during: the seams go in as soon as it is there. Until then Python looks for
+    garbage seldom, and then no longer through what was imported (`garbage.py`).
 
     Args:
         role: What this process is.
@@ -56,11 +56,11 @@ def installed(role: Role, *, verbose: bool = False) -> Iterator[None]:
     """
     with (
         contextlib.ExitStack() as undo,
-        garbage.sparing() as look_as_ever,
+        garbage.sparing() as imported,
         after_import(
             "tensorflow", lambda: undo.enter_context(iterators.untuned(sys.modules["tensorflow"].data.Dataset))
         ),
-        after_import("keras_tuner", lambda: _install(role, undo, verbose, look_as_ever)),
+        after_import("keras_tuner", lambda: _install(role, undo, verbose, imported)),
     ):
         yield
 
