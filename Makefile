@@ -12,7 +12,7 @@ help:
 	@echo "make check       format, lint, types"
 	@echo "make e2e         the tests in real containers (needs a Docker Engine with Compose v2)"
 	@echo "make test-ray    the tests on Ray Tune, which it installs; in containers too where an engine answers"
-	@echo "make bench       the benchmarks, kept in results/bench.json; RUNS=3"
+	@echo "make bench       the benchmarks, kept in docs/bench.json; RUNS=3"
 	@echo "make bench-table the table of what was kept, into README.md"
 	@echo "make bench-gpu   1, 2, 4 and 8 trainers on one GPU; BACKEND=jax"
 	@echo "make chaos       a search under KILLS=100 faults"
@@ -50,7 +50,7 @@ test-ray: $(READY)
 	$(BIN)/python -m pytest -m ray tests
 
 RUNS ?= 3
-FIGURES := results/bench.json
+FIGURES := docs/bench.json
 bench: $(READY)
 	$(BIN)/python -m tests.bench --runs $(RUNS) --json $(FIGURES)
 
