@@ -63,12 +63,18 @@ def test_a_bench_that_runs_again_replaces_its_own_figures_alone(tmp_path: Path, 
     assert machine["packages"]["keras-tuner"]
 
 
-def test_the_table_has_a_row_for_each_figure_and_peer(kept: Kept) -> None:
-    assert table.rows("processes", kept) == [
-        ("processes: whole command", "5.25 s (4.90 to 5.50)", "stock: 21.0 s (20.0 to 22.0)", "0.25"),
-        ("processes: grants", "1,234 trials/s (1,200 to 1,300)", "stock: 105 trials/s (100 to 110)", "12"),
-        ("processes: used", "97.5%", "", ""),
+def test_a_bench_is_a_table_with_a_column_for_each_side(kept: Kept) -> None:
+    assert table.columns(kept) == [
+        ["", "cluster", "stock"],
+        ["whole command", "5.25 s (4.90 to 5.50)", "21.0 s (20.0 to 22.0); ratio 0.25"],
+        ["grants", "1,234 trials/s (1,200 to 1,300)", "105 trials/s (100 to 110); ratio 12"],
+        ["used", "97.5%", ""],
     ]
+    alone = replace(kept, sides={"one": {"regret []": [0.5]}, "two": {}})
+    assert table.columns(alone) == [["", "one", "two"], ["regret", "0.500", ""]]
+    shown = table.markdown({"processes": kept})
+    assert "| used | 97.5% |  |\n\n</details>\n" in shown
+    assert f"<summary><b>processes</b>: {kept.about}</summary>\n\n|  | cluster | stock |\n| --- | --- | --- |" in shown
 
 
 def test_figures_of_several_machines_say_which(kept: Kept) -> None:
@@ -144,7 +150,7 @@ def test_one_that_fails_or_cannot_run_leaves_the_others(
     lines = capsys.readouterr().out.splitlines()
     assert lines[:2] == ["away: left out, there is no engine", "bad: failed, its program ended with 1"]
     assert lines[3] == "One bench."
-    assert lines[4].split() == ["whole", "command", "1.00", "s", "(1.00", "to", "1.00)"]
+    assert [x.split() for x in lines[4:6]] == [["cluster"], ["whole", "command", "1.00", "s", "(1.00", "to", "1.00)"]]
     assert read(tmp_path / "kept.json")["good"].sides == {"cluster": {"whole command": [1.0, 1.0]}}
 
 

@@ -17,7 +17,7 @@ from pathlib import Path
 from types import FrameType, ModuleType
 
 from tests.bench.figures import Figures, Kept, keep
-from tests.bench.table import rows
+from tests.bench.table import columns
 
 # In the order in which they run and are shown.
 NAMES = (
@@ -100,9 +100,11 @@ def main() -> int:
         if arguments.json:
             keep(arguments.json, name, entry)
         print(f"\n{entry.about}")
-        for what, own, peer, ratio in rows(name, entry):
-            beside = f"{peer:<50}" + (f" ratio {ratio}" if ratio else "")
-            print(f"  {what.partition(': ')[2]:<34} {own:<28} {beside}".rstrip(), flush=True)
+        found = columns(entry)
+        widths = [max(map(len, cells)) for cells in zip(*found, strict=True)]
+        for row in found:
+            padded = (cell.ljust(width) for cell, width in zip(row, widths, strict=True))
+            print(f"  {'  '.join(padded)}".rstrip(), flush=True)
     return failed
 
 

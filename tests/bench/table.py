@@ -16,39 +16,46 @@ from tests.bench.figures import OURS, Kept, Machine, read, shown, unit
 BEGIN, END = "<!-- figures: make bench-table -->", "<!-- end of figures -->"
 
 
-def rows(name: str, kept: Kept) -> list[tuple[str, str, str, str]]:
-    """What a bench has measured: what, ours, a peer's, and the ratio of ours to the peer's; one row a peer."""
-    ours = kept.sides.get(OURS, {})
-    found = []
-    for what in dict.fromkeys(what for figures in kept.sides.values() for what in figures):
-        words, of = unit(what)
-        own = ours.get(what)
-        peers = {side: figures[what] for side, figures in kept.sides.items() if side != OURS and figures.get(what)}
-        cell = shown(own, of) if own else ""
-        for side, values in peers.items():
-            found.append((f"{name}: {words}", cell, f"{side}: {shown(values, of)}", _ratio(own, values)))
-        if own and not peers:
-            found.append((f"{name}: {words}", cell, "", ""))
-    return found
-
-
 def _ratio(own: list[float] | None, peer: list[float]) -> str:
     if not own or not statistics.median(peer):
         return ""
     return f"{statistics.median(own) / statistics.median(peer):.2g}"
 
 
+def columns(kept: Kept) -> list[list[str]]:
+    """What a bench has measured as a table: its header, and a row for each figure, ours first.
+
+    A peer's figure is followed by the ratio of ours to it.
+    """
+    peers = [side for side in kept.sides if side != OURS]
+    found = [["", *([OURS] if OURS in kept.sides else []), *peers]]
+    ours = kept.sides.get(OURS)
+    for what in dict.fromkeys(what for figures in kept.sides.values() for what in figures):
+        words, of = unit(what)
+        own = None if ours is None else ours.get(what)
+        cells = [] if ours is None else [shown(own, of) if own else ""]
+        for values in (kept.sides[side].get(what) for side in peers):
+            ratio = _ratio(own, values) if values else ""
+            cells.append((shown(values, of) if values else "") + (f"; ratio {ratio}" if ratio else ""))
+        found.append([words, *cells])
+    return found
+
+
 def markdown(kept: Mapping[str, Kept]) -> str:
-    """All of it in Markdown: the table, what each bench measures, and where and when."""
-    lines = ["| | the cluster | beside it | ratio |", "| --- | --- | --- | --- |"]
-    lines += [f"| {' | '.join(row)} |" for name, entry in kept.items() for row in rows(name, entry)]
-    lines += ["", *(f"- **{name}**: {entry.about}" for name, entry in kept.items()), ""]
+    """All of it in Markdown: a table for each bench, which opens by its name, and where and when it was measured."""
+    lines = []
+    for name, entry in kept.items():
+        header, *body = columns(entry)
+        lines += ["<details>", f"<summary><b>{name}</b>: {entry.about}</summary>", ""]
+        lines += [f"| {' | '.join(row)} |" for row in (header, ["---"] * len(header), *body)]
+        lines += ["", "</details>", ""]
     places: dict[str, list[str]] = {}
     for name, entry in kept.items():
         places.setdefault(f"{entry.date}, {described(entry.machine)}", []).append(name)
     told = "; ".join(place if len(places) == 1 else f"{', '.join(names)}: {place}" for place, names in places.items())
     lines.append(
-        f"Medians of several runs, and their range; the ratio is the cluster's to its peer's. Measured {told}."
+        "Medians of several runs, and their range; behind a peer's figure the ratio of the cluster's to it. "
+        f"Measured {told}."
     )
     return "\n".join(lines)
 
