@@ -243,8 +243,8 @@ def run(
     max_failures: MaxFailures = None,
     keep_checkpoints: KeepCheckpoints = None,
     prune: Prune = None,
-    prune_min_epochs: PruneMinEpochs = 1,
-    prune_factor: PruneFactor = 3,
+    prune_min_epochs: PruneMinEpochs = 2,
+    prune_factor: PruneFactor = 2,
     recycle_after: RecycleAfter = None,
     recycle_gb: RecycleGb = None,
     device: DeviceKind = "auto",
@@ -358,8 +358,8 @@ def chief(
     max_failures: MaxFailures = None,
     keep_checkpoints: KeepCheckpoints = None,
     prune: Prune = None,
-    prune_min_epochs: PruneMinEpochs = 1,
-    prune_factor: PruneFactor = 3,
+    prune_min_epochs: PruneMinEpochs = 2,
+    prune_factor: PruneFactor = 2,
     linger_seconds: Annotated[
         float,
         typer.Option(

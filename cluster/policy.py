@@ -37,8 +37,8 @@ class Policy:
     keep_checkpoints: int | None = None
     losses_in_a_row: int | None = 3
     prune: str | None = None
-    prune_min_epochs: int = 1
-    prune_factor: int = 3
+    prune_min_epochs: int = 2
+    prune_factor: int = 2
 
     def overdue(self, running: float, silent: float) -> str | None:
         """Why an attempt has to end, or None.

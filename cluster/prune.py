@@ -26,7 +26,7 @@ class Pruner(abc.ABC):
         min_epochs: After how many epochs a trial is judged for the first time.
     """
 
-    def __init__(self, direction: str, min_epochs: int = 1) -> None:
+    def __init__(self, direction: str, min_epochs: int) -> None:
         self._sign = -1.0 if direction == "max" else 1.0
         self._min_epochs = min_epochs
         self._seen: dict[str, int] = {}  # the last epoch of each trial
@@ -72,7 +72,7 @@ class Median(Pruner):
     Every other trial that came so far counts, whatever became of it.
     """
 
-    def __init__(self, direction: str, min_epochs: int = 1) -> None:
+    def __init__(self, direction: str, min_epochs: int) -> None:
         super().__init__(direction, min_epochs)
         self._reached: dict[int, list[float]] = {}  # the costs of all trials after so many epochs, the best first
 
@@ -99,7 +99,7 @@ class Halving(Pruner):
         factor: By how much each rung is higher than the one before, and how many come to it for each that goes on.
     """
 
-    def __init__(self, direction: str, min_epochs: int = 1, factor: int = 3) -> None:
+    def __init__(self, direction: str, min_epochs: int, factor: int) -> None:
         super().__init__(direction, min_epochs)
         self._factor = factor
         self._rungs: dict[int, list[float]] = {}  # the costs of those who have come there, the best first

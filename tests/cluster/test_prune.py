@@ -203,7 +203,7 @@ def test_of_many_about_one_in_so_many_goes_on(factor: int, seed: int) -> None:
 
 @given(st.lists(values, max_size=30), directions)
 def test_the_median_of_the_others(given: list[float | None], direction: str) -> None:
-    pruner = Median(direction)
+    pruner = Median(direction, 1)
     before: list[float] = []
     for number, value in enumerate(given):
         own = cost(value, direction)
@@ -214,7 +214,7 @@ def test_the_median_of_the_others(given: list[float | None], direction: str) -> 
 
 
 def test_a_trial_is_compared_with_those_that_came_as_far() -> None:
-    pruner = Median("max")
+    pruner = Median("max", 1)
     for number in range(WARM_UP):
         pruner.report(str(number), 1, 0.5)
     for number in range(WARM_UP - 1):
@@ -227,7 +227,7 @@ def test_a_trial_is_compared_with_those_that_came_as_far() -> None:
 
 
 def test_what_counts_is_the_best_so_far() -> None:
-    pruner = Median("max")
+    pruner = Median("max", 1)
     for number in range(WARM_UP):
         for epochs in (1, 2, 3):
             pruner.report(str(number), epochs, 0.5)

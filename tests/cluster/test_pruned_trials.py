@@ -15,7 +15,7 @@ from cluster.program import Identity
 from cluster.roles import LocalRole
 
 EPOCHS = 4
-POLICY = Policy(prune="asha", max_attempts=9)
+POLICY = Policy(prune="asha", prune_min_epochs=1, max_attempts=9)
 GOOD, BAD = 0.05, 1e-7  # rates of learning
 
 

@@ -17,7 +17,7 @@ from tests.cluster.conftest import finish, make_oracle, open_search, take
 
 pytestmark = pytest.mark.usefixtures("owned")
 
-ASHA = Policy(prune="asha", max_attempts=9)
+ASHA = Policy(prune="asha", prune_min_epochs=1, prune_factor=3, max_attempts=9)
 BAD, WHY = 9.0, "not among the best 1 of 2 after 1 epoch (--prune asha)"
 
 

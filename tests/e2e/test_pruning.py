@@ -47,7 +47,7 @@ def check(project: Path, fewest: int, unheard: int = 0) -> None:
 
 
 def test_a_chief_that_is_killed_goes_on_judging(start: Callable[..., Running], tmp_path: Path) -> None:
-    run = start("run", "--workers", "2", "--prune", "asha", RATES)
+    run = start("run", "--workers", "2", "--prune", "asha", "--prune-min-epochs", "1", "--prune-factor", "3", RATES)
     run.read_until(r"trial \d+ is stopped early: it was not among the best 1 of \d after \d epoch")
     [chief] = [x for x in children(run.process.pid) if b"\0chief\0" in arguments(x)]
     os.kill(chief, signal.SIGKILL)
@@ -61,7 +61,7 @@ def test_a_chief_that_is_killed_goes_on_judging(start: Callable[..., Running], t
 @pytest.mark.parametrize("options", [[], ["--workers", "1"]], ids=["local", "one worker"])
 def test_one_after_another(tmp_path: Path, options: list[str]) -> None:
     """The same verdicts, wherever trials run."""
-    done = cluster(tmp_path, "run", *options, RATES, CLUSTER_PRUNE="asha", CLUSTER_PRUNE_FACTOR="2")
+    done = cluster(tmp_path, "run", *options, RATES, CLUSTER_PRUNE="asha", CLUSTER_PRUNE_MIN_EPOCHS="1")
     assert done.returncode == 0, done.stdout
     project = tmp_path / "results" / "rates"
     check(project, 5)
