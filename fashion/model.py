@@ -50,7 +50,8 @@ class FashionHyperModel(keras_tuner.HyperModel):  # type: ignore[misc]  # KerasT
             optimizer=keras.optimizers.Adam(self._learning_rate(hp)),
             loss="sparse_categorical_crossentropy",
             metrics=["accuracy"],
-            steps_per_execution=STEPS_PER_EXECUTION,
+            # PyTorch takes each batch by itself, and Keras refuses more there.
+            steps_per_execution=1 if keras.backend.backend() == "torch" else STEPS_PER_EXECUTION,
         )
         # Checkpoints hold Adam's state too. Without its variables Keras skips that state when a trial goes on from a
         # checkpoint (Hyperband's promotion) or is reloaded, and warns.

@@ -152,3 +152,10 @@ def test_a_trial_gives_the_same_whatever_ran_before_and_however_many_steps_a_cal
     monkeypatch.setattr(model, "STEPS_PER_EXECUTION", 1)
     for one, other in zip(first, weights(), strict=True):
         np.testing.assert_array_equal(one, other)
+
+
+def test_on_pytorch_each_batch_is_a_call_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Keras refuses more there, with the first `fit`."""
+    assert build(Settings())[0].steps_per_execution == model.STEPS_PER_EXECUTION
+    monkeypatch.setattr(keras.backend, "backend", lambda: "torch")
+    assert build(Settings())[0].steps_per_execution == 1
