@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: help demo test check e2e test-ray bench bench-table bench-gpu chaos proto lock clean
+.PHONY: help demo test check e2e test-ray bench bench-table bench-gpu chaos fuzz proto lock clean
 
 help:
 	@echo "make demo        a chief and two workers tune fashion/ on a small sample"
@@ -16,6 +16,7 @@ help:
 	@echo "make bench-table the table of what was kept, into README.md"
 	@echo "make bench-gpu   1, 2, 4 and 8 trainers on one GPU; BACKEND=jax"
 	@echo "make chaos       a search under KILLS=100 faults"
+	@echo "make fuzz        MESSAGES=100000 bad messages, FILES=10000 bad files, REQUESTS=10000 to the page"
 
 $(READY): pyproject.toml requirements.lock
 	@$(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))' || \
@@ -65,6 +66,13 @@ KILLS ?= 100
 SEED ?= 1
 chaos: $(READY)
 	$(BIN)/python -m tests.e2e.chaos --kills $(KILLS) --seed $(SEED)
+
+MESSAGES ?= 100000
+FILES ?= 10000
+REQUESTS ?= 10000
+fuzz: $(READY)
+	CLUSTER_FUZZ=$(MESSAGES) CLUSTER_FUZZ_FILES=$(FILES) CLUSTER_FUZZ_REQUESTS=$(REQUESTS) \
+		$(BIN)/python -m pytest -q --timeout 1800 tests/cluster/test_bad_*.py
 
 proto: $(READY)
 	$(BIN)/python -m grpc_tools.protoc -I. --python_out=. --grpc_python_out=. --pyi_out=. cluster/rpc/cluster.proto

@@ -306,7 +306,10 @@ class Chief:
         Raises:
             Refused: the trainer's search is not the chief's; the text names the difference.
             SearchFailed: the chief has failed.
+            KeyError: there is no such search, and never will be.
         """
+        if index < 0:
+            raise KeyError(f"there is no search {index}")
         with self._changed:
             self._changed.wait_for(
                 lambda: index < len(self.searches) or self.leaving or self.ended or not active(), timeout=timeout

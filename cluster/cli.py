@@ -21,10 +21,22 @@ from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
 import typer
 
-from cluster import cores, jsonlog, leash, memory, placement, streams
+from cluster import cores, credentials, exposure, jsonlog, leash, memory, placement, streams
 from cluster.asides import Asides
 from cluster.chief import Chief
-from cluster.commands.dashboard import DASHBOARD, Address, TokenFile
+from cluster.commands.access import (
+    AllowStock,
+    Insecure,
+    TlsCa,
+    TlsCert,
+    TlsClientCa,
+    TlsKey,
+    TokenFile,
+    caller,
+    caller_words,
+)
+from cluster.commands.certs import certs
+from cluster.commands.dashboard import DASHBOARD, Address
 from cluster.commands.dashboard import dashboard as dashboard_command
 from cluster.commands.export import export
 from cluster.commands.report import report
@@ -38,7 +50,7 @@ from cluster.program import Program
 from cluster.prune import RULES
 
 if TYPE_CHECKING:
-    from cluster.dashboard.serve import Beside
+    from cluster.dashboard.serve import Access, Beside
     from cluster.observer import Looker
     from cluster.record import Record
     from cluster.roles import Lookers, OwnerRole
@@ -267,19 +279,23 @@ def run(
     page: Page = False,
     dashboard_address: Address = DASHBOARD,
     token_file: TokenFile = None,
+    tls_cert: TlsCert = None,
+    tls_key: TlsKey = None,
+    insecure: Insecure = False,
 ) -> None:
     """Run a program in one process, with --workers on a chief and workers of this box, or with --ray on Ray Tune."""
     configure_logging(log_json)
     program = Program.parse(words or [])
     policy = _policy(context)
-    page_options = (page, dashboard_address, token_file)
+    on_terminal = sys.stdout.isatty()
+    access = _access(page, dashboard_address, token_file, tls_cert, tls_key, insecure, on_terminal)
     if on_ray:
         if prune is not None:
             raise UsageError("--prune is the chief's: on Ray it is --ray-scheduler that stops trials early")
         from cluster.ray_backend.connect import Wanted as WantedOfRay
         from cluster.ray_backend.role import RayRole
 
-        with _terminal(log_json) as terminal, streams.led(terminal), _page(*page_options) as paged:
+        with _terminal(log_json) as terminal, streams.led(terminal), _page(access) as paged:
             shown = terminal is None or verbose
             wanted = WantedOfRay(
                 ray_address, workers, cpus_per_trial, gpus_per_trial, ray_storage, ray_scheduler, ray_search, shown
@@ -302,18 +318,24 @@ def run(
         with _terminal(log_json) as terminal, streams.led(terminal), _interruptible():
             chief_options = {x: y for x, y in asdict(policy).items() if x in context.params}
             options = _flags(chief_options) + (["--fresh"] if fresh else []) + both
-            options += _page_words(*page_options) + ([] if tensorboard else ["--no-tensorboard"])
+            if access is not None:
+                options += ["--dashboard", *_flags({"dashboard_address": dashboard_address})]
+                options += ["--on-terminal"] if on_terminal else []
+                options += [*caller_words(None, None, tls_cert, tls_key), *(["--insecure"] if insecure else [])]
+            options += [] if tensorboard else ["--no-tensorboard"]
             options += [] if plots else ["--no-plots"]
             worker_options += (["--allow-cpu"] if allow_cpu else []) + both
             worker_options += ["--hide-trials"] if terminal is not None and not verbose else []
             looker = None if terminal is None else terminal.looker
-            code = launch.run(program, workers, options, worker_options, looker=looker, log_json=log_json)
+            code = launch.run(
+                program, workers, options, worker_options, token_file=token_file, looker=looker, log_json=log_json
+            )
             raise typer.Exit(code)
     from cluster.roles import LocalRole
 
     # What libraries print past Python would be drawn over: who wants to see it has no search drawn.
     without = log_json or verbose
-    with _terminal(without) as terminal, streams.led(terminal) as led, _page(*page_options) as paged:
+    with _terminal(without) as terminal, streams.led(terminal) as led, _page(access) as paged:
 
         def output(project: Path) -> streams.Led:
             return streams.Led(led, project, "local", hide=terminal is not None)
@@ -375,6 +397,12 @@ def chief(
     page: Page = False,
     dashboard_address: Address = DASHBOARD,
     token_file: TokenFile = None,
+    tls_cert: TlsCert = None,
+    tls_key: TlsKey = None,
+    tls_client_ca: TlsClientCa = None,
+    insecure: Insecure = False,
+    allow_stock_clients: AllowStock = 0,
+    on_terminal: Annotated[bool, typer.Option("--on-terminal", hidden=True)] = False,
     leash_end: LeashEnd = None,
     word: Word = "",
 ) -> None:
@@ -382,11 +410,19 @@ def chief(
     from cluster.roles import ChiefRole
     from cluster.roles import run as run_under
     from cluster.rpc.client import check_address
+    from cluster.rpc.guard import Guard, StockClients
     from cluster.rpc.server import serve
+    from cluster.rpc.tls import ServerTls
 
     configure_logging(log_json)
     program = Program.parse(words or [])
     check_address(listen)
+    # What comes by a file of this host needs none; the certificate is the page's then.
+    tls = None if listen.startswith("unix:") else ServerTls.of(tls_cert, tls_key, tls_client_ca)
+    exposure.check(listen, tls=tls is not None, insecure=insecure)
+    token = credentials.find_or_make(os.environ, token_file)
+    on_terminal = on_terminal or sys.stdout.isatty()
+    access = _access(page, dashboard_address, token_file, tls_cert, tls_key, insecure, on_terminal)
     policy = _policy(context)
     if leash_end is not None:
         leash.hold(leash_end, leash.terminate_self)
@@ -395,11 +431,12 @@ def chief(
     with (
         _terminal(log_json or leash_end is not None) as terminal,
         streams.led(terminal),
-        _page(page, dashboard_address, token_file, here) as paged,
+        _page(access, here) as paged,
         _interruptible(),
     ):
-        server = serve(here, policy, listen, paged.answered)
-        log.info("the chief listens on %s", listen)
+        guard = Guard(token.value, StockClients(allow_stock_clients), told=paged.refused)
+        server = serve(here, policy, listen, guard, paged.answered, tls)
+        log.info("the chief listens on %s%s", listen, " with TLS" if tls is not None else "")
         shown = [_telling(Asides(word))] if word else _lookers(terminal)
         lookers = [*shown, *paged.lookers, *_files(tensorboard)]
         role = ChiefRole(here, policy, fresh=fresh, lookers=lookers, alone_seconds=alone_seconds)
@@ -448,6 +485,10 @@ def worker(
     slots_per_gpu: SlotsPerGpu = 1,
     allow_cpu: AllowCpu = False,
     slot_dir: SlotDir = SLOT_DIRECTORY,
+    token_file: TokenFile = None,
+    tls_ca: TlsCa = None,
+    tls_cert: TlsCert = None,
+    tls_key: TlsKey = None,
     verbose: Verbose = False,
     log_json: LogJson = False,
     hide_trials: Annotated[bool, typer.Option("--hide-trials", hidden=True)] = False,
@@ -462,8 +503,10 @@ def worker(
     if leash_end is not None:
         leash.hold(leash_end, leash.terminate_self)
     place = placement.find(_wanted(device, slots_per_gpu, allow_cpu, slot_dir), os.environ)
-    client = ChiefClient(check_address(chief_address), patience)
+    access = (token_file, tls_ca, tls_cert, tls_key)
+    client = ChiefClient(check_address(chief_address), caller(*access), patience)
     own = tuple(word for word, wanted in (("--verbose", verbose), ("--log-json", log_json)) if wanted)
+    own += caller_words(*access)
     options = supervisor.Options(connect_timeout, patience, drain_seconds, recycle_after, recycle_gb, hide_trials, own)
     here = supervisor.Worker(program, client, name or supervisor.default_name(), options, place)
     for number in (signal.SIGTERM, signal.SIGINT):
@@ -494,6 +537,7 @@ def doctor(
 
 
 app.command()(status)
+app.command()(certs)
 app.command()(export)
 app.command("dashboard")(dashboard_command)
 app.command()(report)
@@ -515,6 +559,10 @@ def trainer(
     slot_files: Annotated[str, typer.Option("--slot-files")] = "",
     packed: Annotated[bool, typer.Option("--packed")] = False,
     alone: Annotated[bool, typer.Option("--alone")] = False,
+    token_file: TokenFile = None,
+    tls_ca: TlsCa = None,
+    tls_cert: TlsCert = None,
+    tls_key: TlsKey = None,
     verbose: Verbose = False,
     log_json: LogJson = False,
     leash_end: LeashEnd = None,
@@ -535,7 +583,7 @@ def trainer(
 
     configure_logging(log_json)
     program = Program.parse(words or [])
-    client = ChiefClient(chief_address, patience)
+    client = ChiefClient(chief_address, caller(token_file, tls_ca, tls_cert, tls_key), patience)
     here = Device(device, memory_share is not None, packed, alone)
     asides = Asides(word) if word else None
     role = WorkerRole(client, worker_name, trainer_id, recycle_after, recycle_gb, here, share, asides)
@@ -606,27 +654,36 @@ def _files(tensorboard: bool) -> Lookers:
     return [TensorBoard] if tensorboard else []
 
 
-@contextlib.contextmanager
-def _page(wanted: bool, address: str, token_file: Path | None, chief: Chief | None = None) -> Iterator[Beside]:
-    """The live page beside the searches of this process, where it is wanted; yields who is told of them."""
-    from cluster.dashboard.serve import Access, Beside, beside
-
+def _access(
+    wanted: bool,
+    address: str,
+    token_file: Path | None,
+    tls_cert: Path | None,
+    tls_key: Path | None,
+    insecure: bool,
+    terminal: bool,
+) -> Access | None:
+    """Who may read the live page, and where; None where none is wanted. What makes no sense is said here."""
     if not wanted:
-        yield Beside()
-        return
-    with beside(Access.of(address, os.environ, token_file), chief) as told:
-        yield told
-
-
-def _page_words(wanted: bool, address: str, token_file: Path | None) -> list[str]:
-    """The same for a chief's command line; what makes no sense is said here, and not by a child."""
-    if not wanted:
-        return []
+        return None
     from cluster.dashboard.serve import Access, check_installed
+    from cluster.rpc.tls import Identity
 
     check_installed()
-    Access.of(address, os.environ, token_file)
-    return ["--dashboard", *_flags({"dashboard_address": address, "token_file": token_file})]
+    identity = Identity.of(tls_cert, tls_key)
+    return Access.of(address, os.environ, token_file, tls=identity, insecure=insecure, terminal=terminal)
+
+
+@contextlib.contextmanager
+def _page(access: Access | None, chief: Chief | None = None) -> Iterator[Beside]:
+    """The live page beside the searches of this process, where it is wanted; yields who is told of them."""
+    from cluster.dashboard.serve import Beside, beside
+
+    if access is None:
+        yield Beside()
+        return
+    with beside(access, chief) as told:
+        yield told
 
 
 def _telling(asides: Asides) -> Callable[[Path], Looker]:

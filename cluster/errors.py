@@ -9,6 +9,7 @@
     │   └── CannotSave               it could be used, and now cannot be written (full); the same command goes on
     ├── ChiefUnreachable         7   no chief answers, or it went away for too long
     ├── Refused                  8   the chief does not take this worker (another program, another space)
+    │   └── WrongToken               nor anybody who comes with this token
     ├── MissingDependency        9   a package is missing, or is a version that the seams do not know
     ├── DeviceError             11   a driver, a GPU or the slot directory cannot be used
     ├── LeaseLost                    the trial was given to another worker; never leaves a trainer
@@ -76,6 +77,10 @@ class Refused(ClusterError):
     """The chief does not take this worker; the text names the difference."""
 
     exit_code = 8
+
+
+class WrongToken(Refused):
+    """The chief does not take the caller's token; the text names where that comes from."""
 
 
 class MissingDependency(ClusterError):

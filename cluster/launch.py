@@ -21,7 +21,8 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import IO, Any
 
-from cluster import asides, jsonlog
+from cluster import asides, credentials, jsonlog
+from cluster.errors import UsageError
 from cluster.leash import Leash
 from cluster.lines import as_shown
 from cluster.notices import is_notice
@@ -45,6 +46,7 @@ def run(
     chief_options: Sequence[str],
     worker_options: Sequence[str],
     *,
+    token_file: Path | None = None,
     looker: Callable[[Path], Looker] | None = None,
     log_json: bool = False,
 ) -> int:
@@ -55,6 +57,7 @@ def run(
         workers: How many workers.
         chief_options: Options of the chief's command.
         worker_options: Options of each worker's.
+        token_file: A file with the token that they call each other with; None: what `credentials.find_or_make` says.
         looker: Makes, for a project directory, who is told how its search goes; None: nobody is.
         log_json: Whether each line of output is to be a JSON object.
 
@@ -62,6 +65,7 @@ def run(
         The chief's exit code.
 
     Raises:
+        UsageError: the token cannot be read.
         KeyboardInterrupt: interrupted; every child has ended by then.
     """
     with contextlib.ExitStack() as stack:
@@ -72,17 +76,32 @@ def run(
         width = len(f"worker-{workers}")
         heard = None if looker is None else stack.enter_context(_Shown(looker)).hear
         children = _Children(width, heard, log_json)
+        token = _token_words(token_file, Path(place))
         with children.all_ended():
             words = ["chief", "--listen", address, "--alone-seconds", str(ALONE_SECONDS), "--expected", str(workers)]
-            children.start("chief", [*words, *chief_options, "--", *program.words])
+            children.start("chief", [*words, *token, *chief_options, "--", *program.words])
             for number in range(1, workers + 1):
                 name = f"worker-{number}"
-                options = ["--chief", address, "--name", name, *worker_options]
+                options = ["--chief", address, "--name", name, *token, *worker_options]
                 children.start(name, ["worker", *options, "--", *program.words])
             code = _watch(children)
             if code == 0:
                 children.wait()  # what the program does after its searches, it does on the workers too
             return code
+
+
+def _token_words(file: Path | None, place: Path) -> list[str]:
+    """What the children are told of the token: the user's file; one for this run where there is no home.
+
+    Else they find what this process has: the variable, or the user's own file, which is here from now on.
+    """
+    if credentials.find(os.environ, file) is None:
+        try:
+            credentials.find_or_make(os.environ)
+        except UsageError:
+            file = place / "token"
+            credentials.make(file)
+    return [] if file is None else ["--token-file", str(file)]
 
 
 class _Shown:

@@ -31,6 +31,7 @@ __all__ = ["CONTENT_TYPE", "Metrics"]
 
 STATES = ("running", "closing", "ended", "failed", "stopped")
 NO_DEVICE = "unknown"
+REFUSED = ("request", "call")  # to the page; to the chief
 TRIAL_SECONDS = (1, 2, 5, 10, 20, 30, 60, 120, 300, 600, 1200, 1800, 3600, 7200, 14400, 28800, 86400)
 SUGGEST_SECONDS = (0.001, 0.005, 0.01, 0.05, 0.1, 0.5, 1, 5, 10, 30, 60)
 # A call for a trial waits on the chief until there is one.
@@ -57,6 +58,14 @@ class Metrics(Collector):
         self._clock = clock
         self._registry = CollectorRegistry()
         self._registry.register(self)
+        self._refused = Counting(
+            "cluster_refused",
+            "Requests to the page and calls to the chief that came without the right token.",
+            ["kind"],
+            registry=self._registry,
+        )
+        for kind in REFUSED if chief is not None else REFUSED[:1]:
+            self._refused.labels(kind)  # there from the start, so that a rate sees the first
         if chief is not None:
             self._rpc = Histogram(
                 "cluster_rpc_seconds",
@@ -87,6 +96,10 @@ class Metrics(Collector):
         self._rpc.labels(method).observe(seconds)
         if failed:
             self._rpc_failures.labels(method).inc()
+
+    def refused(self, kind: str) -> None:
+        """Counts one that was not let in: of `REFUSED`."""
+        self._refused.labels(kind).inc()
 
     def describe(self) -> Iterable[Metric]:
         """Nothing, so that the records are not read when this is registered."""

@@ -173,9 +173,10 @@ class Worker:
             if not self.happenings.empty():
                 return False
             if time.monotonic() >= deadline:
+                hint = ". Is it running, and is the address right? See --chief and --connect-timeout"
                 raise ChiefUnreachable(
-                    f"no chief answers at {self._client.address} within {timeout:.0f} s. Is it running, "
-                    "and is the address right? See --chief and --connect-timeout"
+                    f"no chief answers at {self._client.address} within {timeout:.0f} s"
+                    f"{self._client.why_not_there() or hint}"
                 )
         return True
 

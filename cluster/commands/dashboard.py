@@ -4,24 +4,18 @@ from __future__ import annotations
 
 import os
 import signal
-from pathlib import Path
+import sys
 from typing import Annotated
 
 import typer
 
+from cluster.commands.access import Insecure, TlsCa, TlsCert, TlsKey, TokenFile, caller
 from cluster.commands.shared import configure_logging
 
 DASHBOARD = "127.0.0.1:8080"
 Address = Annotated[
     str,
     typer.Option("--dashboard-address", envvar="CLUSTER_DASHBOARD_ADDRESS", help="The HOST:PORT of the page."),
-]
-TokenFile = Annotated[
-    Path | None,
-    typer.Option(
-        envvar="CLUSTER_TOKEN_FILE",
-        help="A file with the token that the page asks for.  [default: CLUSTER_TOKEN; without one, no token]",
-    ),
 ]
 
 
@@ -36,9 +30,10 @@ def dashboard(
     ],
     address: Address = DASHBOARD,
     token_file: TokenFile = None,
-    insecure: Annotated[
-        bool, typer.Option("--insecure", help="Listen for others than this machine's users without a token.")
-    ] = False,
+    tls_ca: TlsCa = None,
+    tls_cert: TlsCert = None,
+    tls_key: TlsKey = None,
+    insecure: Insecure = False,
     wait: Annotated[
         bool, typer.Option("--wait", help="The directory may be without a search as yet; it is waited for.")
     ] = False,
@@ -46,12 +41,15 @@ def dashboard(
     """Serve a live page of searches, until Ctrl-C."""
     from cluster.dashboard.remote import source_of
     from cluster.dashboard.serve import Access, Serving, check_installed
+    from cluster.rpc.tls import Identity
 
     configure_logging()
     check_installed()
-    access = Access.of(address, os.environ, token_file, insecure=insecure)
-    serving = Serving(source_of(place, empty=wait), access)
+    identity = Identity.of(tls_cert, tls_key)
+    access = Access.of(address, os.environ, token_file, tls=identity, insecure=insecure, terminal=sys.stdout.isatty())
+    own = (tls_cert, tls_key) if tls_ca is not None else ()  # with no --tls-ca they are the page's alone
+    serving = Serving(source_of(place, lambda: caller(token_file, tls_ca, *own), empty=wait), access)
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: serving.stop())
-    typer.echo(f"{place} is at {serving.url} (Ctrl-C ends it)")
+    typer.echo(f"{place} is at {serving.link} (Ctrl-C ends it)")
     serving.wait()

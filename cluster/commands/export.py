@@ -9,6 +9,7 @@ from typing import Annotated, TypeVar
 
 import typer
 
+from cluster.commands.access import TlsCa, TlsCert, TlsKey, TokenFile, caller
 from cluster.commands.shared import configure_logging
 from cluster.errors import MissingDependency, UsageError
 
@@ -28,6 +29,10 @@ def export(
     ] = None,
     name: Annotated[str | None, typer.Option(help="The study's name.  [default: the project's]")] = None,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace a study of that name.")] = False,
+    token_file: TokenFile = None,
+    tls_ca: TlsCa = None,
+    tls_cert: TlsCert = None,
+    tls_key: TlsKey = None,
 ) -> None:
     """Write a search for another program: with --optuna as a study, for Optuna's plots and its dashboard."""
     configure_logging()
@@ -42,7 +47,10 @@ def export(
         raise MissingDependency(
             f"export --optuna needs {error.name}: pip install 'keras-tuning-cluster[optuna]'"
         ) from error
-    record = looking.read(place) if looking.is_address(place) else follow.read(Path(place))
+    if looking.is_address(place):
+        record = looking.read(place, caller(token_file, tls_ca, tls_cert, tls_key))
+    else:
+        record = follow.read(Path(place))
     done = optuna_export.export(record, optuna, name, overwrite=overwrite, each=_shown)
     counts = [
         (done.states["COMPLETE"], "completed"),

@@ -9,6 +9,7 @@ from typing import Annotated
 
 import typer
 
+from cluster.commands.access import TlsCa, TlsCert, TlsKey, TokenFile, caller
 from cluster.commands.shared import AsJson, configure_logging, console
 
 
@@ -20,6 +21,10 @@ def status(
         ),
     ],
     as_json: AsJson = False,
+    token_file: TokenFile = None,
+    tls_ca: TlsCa = None,
+    tls_cert: TlsCert = None,
+    tls_key: TlsKey = None,
 ) -> None:
     """Show a search as it stands, from its files or from its chief."""
     from cluster import follow
@@ -27,7 +32,10 @@ def status(
     from cluster.status import Standing
 
     configure_logging()
-    record = looking.read(place) if looking.is_address(place) else follow.read(Path(place))
+    if looking.is_address(place):
+        record = looking.read(place, caller(token_file, tls_ca, tls_cert, tls_key))
+    else:
+        record = follow.read(Path(place))
     standing = Standing.of(record)
     if as_json:
         typer.echo(json.dumps(standing.as_json(), indent=2))

@@ -1,7 +1,7 @@
 """Who may read the page, and what every answer says to the browser about itself.
 
-Owns the token, the login that turns it into a cookie, the check of the Host header, and the headers of every answer.
-Knows no search.
+Owns the login that turns a token, or the key of a link, into a cookie, and the headers of every answer. Knows no
+search.
 """
 
 from __future__ import annotations
@@ -10,12 +10,14 @@ import asyncio
 import hashlib
 import hmac
 import html
-import ipaddress
+import secrets
+import threading
+from collections.abc import Callable
 from http.cookies import CookieError, SimpleCookie
 from urllib.parse import parse_qs
 
 from starlette.datastructures import Headers, MutableHeaders
-from starlette.requests import Request
+from starlette.requests import ClientDisconnect, Request
 from starlette.responses import HTMLResponse, PlainTextResponse, RedirectResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -57,51 +59,48 @@ class SafeHeaders:
         await self._app(scope, receive, sent if scope["type"] == "http" else send)
 
 
-class KnownHost:
-    """Answers only those who call the server by an address, by `localhost` or by the name it was given.
+class LoginKey:
+    """A key that logs one browser in, once: it may stand in a link, which a token may not.
 
-    A page elsewhere whose name is made to point at this machine calls it by that name, and gets nothing.
-
-    Args:
-        app: What is behind.
-        host: The host that the server was told to listen on.
+    Attributes:
+        value: The key.
     """
 
-    def __init__(self, app: ASGIApp, host: str = "") -> None:
-        self._app = app
-        self._names = {"localhost", host.lower()} - {""}
+    def __init__(self) -> None:
+        self.value = secrets.token_urlsafe(24)
+        self._fresh = threading.Lock()  # held once it was used
 
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Of ASGI."""
-        if scope["type"] == "http" and not self._known(Headers(scope=scope).get("host", "")):
-            text = "This name is not the server's own. Use its address, or localhost; or set a token."
-            await PlainTextResponse(text, 400)(scope, receive, send)
-            return
-        await self._app(scope, receive, send)
-
-    def _known(self, header: str) -> bool:
-        name = header.rpartition("]")[0].lstrip("[") if header.startswith("[") else header.partition(":")[0]
-        if name.lower() in self._names:
-            return True
-        try:
-            ipaddress.ip_address(name)
-        except ValueError:
-            return False
-        return True
+    def take(self, given: str) -> bool:
+        """Whether this is the key, for the first time."""
+        return hmac.compare_digest(given.encode(), self.value.encode()) and self._fresh.acquire(blocking=False)
 
 
 class TokenNeeded:
     """Answers only those who have the token: in the header `Authorization: Bearer …`, or a browser that has logged in.
 
-    The cookie holds a digest made with the token, never the token.
+    The cookie holds a digest made with the token, never the token. A page elsewhere whose name is made to point at this
+    machine gets nothing: no browser sends it the cookie.
 
     Args:
         app: What is behind.
         token: The token.
+        place: Where a reader finds it, in words.
+        key: Logs one browser in, by a link; None: there is no such link.
+        refused: Told of each request that was not let in.
     """
 
-    def __init__(self, app: ASGIApp, token: str) -> None:
+    def __init__(
+        self,
+        app: ASGIApp,
+        token: str,
+        place: str = "",
+        key: LoginKey | None = None,
+        refused: Callable[[], None] = lambda: None,
+    ) -> None:
         self._app = app
+        self._place = place
+        self._key = key
+        self._refused = refused
         self._token = token.encode()
         self._cookie = "cluster_" + self._digest(b"the cookie's name")[:8]  # servers on one host share a jar
         self._pass = self._digest(b"the cookie's value")
@@ -114,6 +113,8 @@ class TokenNeeded:
         request = Request(scope, receive)
         if scope["path"] == LOGIN and scope["method"] == "POST":
             await (await self._log_in(request))(scope, receive, send)
+        elif scope["path"] == LOGIN and self._key is not None and self._key.take(request.query_params.get("key", "")):
+            await self._let_in(request)(scope, receive, send)
         elif self._may(request.headers):
             await self._app(scope, receive, send)
         else:
@@ -131,31 +132,39 @@ class TokenNeeded:
 
     async def _log_in(self, request: Request) -> Response:
         body = b""
-        async for piece in request.stream():
-            body += piece
-            if len(body) > FORM_BYTES:
-                return PlainTextResponse("too long", 413)
+        try:
+            async for piece in request.stream():
+                body += piece
+                if len(body) > FORM_BYTES:
+                    return PlainTextResponse("too long", 413)
+        except ClientDisconnect:
+            return PlainTextResponse("broken off", 400)  # which nobody reads
         given = parse_qs(body.decode("utf-8", errors="replace")).get("token", [""])[0].strip()
         if not hmac.compare_digest(given.encode(), self._token):
+            self._refused()
             await asyncio.sleep(WRONG_SECONDS)
-            return _form("That is not the token.")
+            return self._form("That is not the token.")
+        return self._let_in(request)
+
+    def _let_in(self, request: Request) -> Response:
         response = RedirectResponse("./", 303)
         secure = request.url.scheme == "https"
         response.set_cookie(self._cookie, self._pass, httponly=True, samesite="strict", secure=secure)
         return response
 
     def _ask(self, request: Request) -> Response:
+        self._refused()
         if "text/html" in request.headers.get("accept", ""):
-            return _form()
+            return self._form("That link was used before." if "key" in request.query_params else "")
         return PlainTextResponse("This needs the token.\n", 401, {"WWW-Authenticate": "Bearer"})
 
     def _digest(self, words: bytes) -> str:
         return hmac.new(self._token, words, hashlib.sha256).hexdigest()
 
-
-def _form(wrong: str = "") -> Response:
-    note = f'<p role="alert">{html.escape(wrong)}</p>' if wrong else ""
-    return HTMLResponse(FORM.replace("<!-- wrong -->", note), 401, {"WWW-Authenticate": "Bearer"})
+    def _form(self, wrong: str = "") -> Response:
+        note = f'<p role="alert">{html.escape(wrong)}</p>' if wrong else ""
+        text = FORM.replace("<!-- wrong -->", note).replace("<!-- place -->", html.escape(self._place))
+        return HTMLResponse(text, 401, {"WWW-Authenticate": "Bearer"})
 
 
 FORM = """<!doctype html>
@@ -177,8 +186,7 @@ button { background: #2f6fde; border-color: #2f6fde; color: #fff; cursor: pointe
 <main>
 <form method="post" action="login">
 <h1>This page needs a token</h1>
-<p><label for="token">It is what the page was started with: <code>CLUSTER_TOKEN</code>, or the file of
-<code>--token-file</code>.</label></p>
+<p><label for="token">The token is in <code><!-- place --></code>, where the page runs.</label></p>
 <!-- wrong -->
 <input id="token" name="token" type="password" autocomplete="current-password" required autofocus>
 <button>Log in</button>

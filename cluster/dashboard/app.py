@@ -25,7 +25,7 @@ from starlette.responses import FileResponse, PlainTextResponse, Response, Strea
 from starlette.routing import Mount, Route
 from starlette.staticfiles import StaticFiles
 
-from cluster.dashboard.access import KnownHost, SafeHeaders, TokenNeeded
+from cluster.dashboard.access import LoginKey, SafeHeaders, TokenNeeded
 from cluster.dashboard.feed import delta, detail, header
 from cluster.dashboard.hub import Hub
 from cluster.dashboard.plots import Figure, Plots, as_json
@@ -42,11 +42,13 @@ Curve = Callable[[Record, Trial], dict[str, Any] | None]
 
 def make_app(
     hub: Hub,
+    token: str,
     *,
+    place: str = "",
+    key: LoginKey | None = None,
+    refused: Callable[[], None] = lambda: None,
     figures: Mapping[str, Figure] | None = None,
     curve: Curve | None = None,
-    token: str = "",
-    host: str = "",
     metrics: Callable[[], bytes] | None = None,
     content_type: str = "text/plain; version=0.0.4; charset=utf-8",
 ) -> Starlette:
@@ -54,10 +56,12 @@ def make_app(
 
     Args:
         hub: The searches.
+        token: What those who look must know.
+        place: Where a reader finds it, in words.
+        key: Logs one browser in, by a link.
+        refused: Told of each request that was not let in.
         figures: The plots, by name; None for those of the report.
         curve: A trial's plot of its epochs; None for the report's.
-        token: What those who look must know; empty: nothing, and only local names are answered.
-        host: The host that the server listens on.
         metrics: Gives the metrics; None: there is no /metrics.
         content_type: What they are.
     """
@@ -89,7 +93,7 @@ def make_app(
             return Response(await asyncio.to_thread(give), headers={"Content-Type": content_type})
 
         routes.append(Route("/metrics", answer))
-    guard = Middleware(TokenNeeded, token=token) if token else Middleware(KnownHost, host=host)
+    guard = Middleware(TokenNeeded, token=token, place=place, key=key, refused=refused)
 
     @contextlib.asynccontextmanager
     async def lifespan(_: Starlette) -> AsyncIterator[None]:
@@ -102,7 +106,9 @@ def make_app(
             with contextlib.suppress(asyncio.CancelledError):
                 await reading
 
-    return Starlette(routes=routes, middleware=[Middleware(SafeHeaders), guard], lifespan=lifespan)
+    app = Starlette(routes=routes, middleware=[Middleware(SafeHeaders), guard], lifespan=lifespan)
+    app.router.redirect_slashes = False  # each page has one address
+    return app
 
 
 class _Static(StaticFiles):

@@ -5,12 +5,14 @@ Owns what is asked of a chief, and keeping what it has told when it goes. Knows 
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 from cluster.changes import merged
 from cluster.dashboard.feed import OVER
 from cluster.dashboard.sources import Away, Directory, Source, id_of
 from cluster.errors import ChiefUnreachable, ClusterError
+from cluster.rpc.client import Credentials
 from cluster.rpc.looking import connect, is_address
 from cluster.watched import Reading
 
@@ -22,15 +24,22 @@ class RunningChief:
 
     Args:
         address: Its HOST:PORT.
+        credentials: What one is let in with.
         seconds: How long to wait for it at first.
 
     Raises:
         UsageError: the address is none.
         ChiefUnreachable: no chief answers.
+        WrongToken: it does not take the token.
     """
 
-    def __init__(self, address: str, seconds: float = 5.0) -> None:
-        self._client = connect(address, seconds)
+    def __init__(self, address: str, credentials: Credentials, seconds: float = 5.0) -> None:
+        self._client = connect(address, credentials, seconds)
+        try:
+            self._client.watch()  # whether it lets us in, before anything is served
+        except ClusterError:
+            self._client.close()
+            raise
         self._readings: dict[str, Reading] = {}
         self._directories: dict[str, str] = {}
         self._names: list[str] = []  # its searches, the newest last
@@ -87,11 +96,12 @@ class RunningChief:
         return [str(x) for x in facts["projects"]]
 
 
-def source_of(place: str, *, empty: bool = False, seconds: float = 5.0) -> Source:
+def source_of(place: str, caller: Callable[[], Credentials], *, empty: bool = False, seconds: float = 5.0) -> Source:
     """The source that a word of the command line names.
 
     Args:
         place: A directory, or a chief's HOST:PORT.
+        caller: Gives what one is let in with, where it is a chief.
         empty: Whether a directory may be without a search as yet.
         seconds: How long to wait for a chief.
 
@@ -100,5 +110,5 @@ def source_of(place: str, *, empty: bool = False, seconds: float = 5.0) -> Sourc
         ChiefUnreachable: no chief answers.
     """
     if is_address(place):
-        return RunningChief(place, seconds)
+        return RunningChief(place, caller(), seconds)
     return Directory(Path(place), empty=empty)

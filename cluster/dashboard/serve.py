@@ -1,12 +1,12 @@
 """Serves the page at an address, from a thread: beside a search, or as all that a process does.
 
-Owns the socket, the thread, and the rule of who may listen where without a token. What is served is `app.py`'s.
+Owns the socket, the thread, and what is said of where it is. What is served is `app.py`'s.
 """
 
 from __future__ import annotations
 
 import contextlib
-import ipaddress
+import functools
 import logging
 import os
 import socket
@@ -17,8 +17,11 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from cluster import credentials, exposure
+from cluster.credentials import Token
 from cluster.dashboard.sources import Projects, Source
 from cluster.errors import CannotListen, MissingDependency, UsageError
+from cluster.rpc.tls import Identity
 
 if TYPE_CHECKING:
     import uvicorn
@@ -41,12 +44,16 @@ class Access:
     Attributes:
         host: The host to listen on.
         port: The port; 0 for any that is free.
-        token: What a reader must know; empty: nothing.
+        token: What a reader must know.
+        tls: The page's certificate; None: it is served without TLS.
+        terminal: Whether what is said of it is read on a terminal, and kept in no log.
     """
 
     host: str
     port: int
-    token: str = ""
+    token: Token
+    tls: Identity | None = None
+    terminal: bool = False
 
     @classmethod
     def of(
@@ -55,30 +62,29 @@ class Access:
         environment: Mapping[str, str],
         token_file: Path | None = None,
         *,
+        tls: Identity | None = None,
         insecure: bool = False,
+        terminal: bool = False,
     ) -> Access:
-        """What the command line and the environment say.
+        """What the command line and the environment say; where they name no token, one is made.
 
         Args:
             address: HOST:PORT.
-            environment: The variables; CLUSTER_TOKEN is the token.
-            token_file: A file with it, which counts more.
-            insecure: Whether others than this machine's users may read the page without a token.
+            environment: The variables: CLUSTER_TOKEN, HOME.
+            token_file: A file with the token.
+            tls: The page's certificate.
+            insecure: Whether others than this machine's users may listen in.
+            terminal: As the attribute.
 
         Raises:
-            UsageError: the address is none; the file cannot be read, or is empty; or the page would be open to others.
+            UsageError: the address is none, others could listen in, or the token cannot be used or made.
         """
         host, colon, port = address.rpartition(":")
         host = host.removeprefix("[").removesuffix("]")
         if not (host and colon and port.isdigit() and int(port) < 65536):
             raise UsageError(f"{address!r} is no address; give --dashboard-address HOST:PORT, such as 127.0.0.1:8080")
-        token = environment.get("CLUSTER_TOKEN", "").strip() if token_file is None else _read_token(token_file)
-        if not (token or insecure or _is_here(host)):
-            raise UsageError(
-                f"the page at {address} could be read by others than this machine's users. Set CLUSTER_TOKEN or "
-                "--token-file, listen on 127.0.0.1, or insist with --insecure"
-            )
-        return cls(host, int(port), token)
+        exposure.check(address, tls=tls is not None, insecure=insecure)
+        return cls(host, int(port), credentials.find_or_make(environment, token_file), tls, terminal)
 
 
 class Serving:
@@ -86,6 +92,7 @@ class Serving:
 
     Attributes:
         url: Where it is.
+        link: The same; where it is said on a terminal, with a key that logs one browser in, once.
         metrics: What /metrics answers; None where the package for it is missing.
 
     Args:
@@ -102,17 +109,22 @@ class Serving:
         check_installed()
         import uvicorn
 
+        from cluster.dashboard.access import LoginKey
         from cluster.dashboard.app import make_app
         from cluster.dashboard.hub import Hub
 
         self._socket = _bound(access)
         port = self._socket.getsockname()[1]
-        shown = {"0.0.0.0": "127.0.0.1", "::": "[::1]"}.get(access.host, access.host)
-        self.url = f"http://{f'[{shown}]' if ':' in shown and '[' not in shown else shown}:{port}/"
+        host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(access.host, access.host)
+        scheme = "http" if access.tls is None else "https"
+        self.url = f"{scheme}://{f'[{host}]' if ':' in host else host}:{port}/"
+        key = LoginKey() if access.terminal else None
+        self.link = self.url if key is None else f"{self.url}login?key={key.value}"
         self._hub: Hub = Hub(source)
         self.metrics = _metrics(self._hub, chief)
         give = None if self.metrics is None else self.metrics.text
-        app = make_app(self._hub, token=access.token, host=access.host, metrics=give)
+        token = access.token
+        app = make_app(self._hub, token.value, place=token.place, key=key, refused=self._count, metrics=give)
         config = uvicorn.Config(
             app,
             log_config=None,
@@ -121,6 +133,8 @@ class Serving:
             lifespan="on",
             ws="none",
             timeout_graceful_shutdown=2,
+            ssl_certfile=None if access.tls is None else access.tls.certificate,
+            ssl_keyfile=None if access.tls is None else access.tls.key,
         )
         self._server: uvicorn.Server = uvicorn.Server(config)
         self._thread = threading.Thread(target=self._run, name="dashboard", daemon=True)
@@ -140,6 +154,10 @@ class Serving:
         self.stop()
         self._thread.join(STOP_SECONDS)
 
+    def _count(self) -> None:
+        if self.metrics is not None:
+            self.metrics.refused("request")
+
     def _run(self) -> None:
         with self._socket:
             try:
@@ -155,10 +173,12 @@ class Beside:
     Attributes:
         lookers: Make, for a project directory, who is told how its search goes.
         answered: Told of each call that the chief answered; None where nobody is.
+        refused: Told of each that it refused.
     """
 
     lookers: Sequence[Callable[[Path], Callable[[Record], None]]] = ()
     answered: Callable[[str, float, bool], None] | None = None
+    refused: Callable[[], None] = lambda: None
 
 
 @contextlib.contextmanager
@@ -175,9 +195,13 @@ def beside(access: Access, chief: Chief | None = None) -> Iterator[Beside]:
     """
     projects = Projects()
     serving = Serving(projects, access, chief)
-    log.info("the page is at %s", serving.url)
+    log.info("the page is at %s", serving.link)
     try:
-        yield Beside([projects.looker], None if serving.metrics is None else serving.metrics.answered)
+        metrics = serving.metrics
+        if metrics is None:
+            yield Beside([projects.looker])
+        else:
+            yield Beside([projects.looker], metrics.answered, functools.partial(metrics.refused, "call"))
     finally:
         serving.close()
 
@@ -215,23 +239,3 @@ def _bound(access: Access) -> socket.socket:
             f"the page cannot be served at {access.host}:{access.port}: {why}. Choose another address with "
             "--dashboard-address HOST:PORT"
         ) from error
-
-
-def _is_here(host: str) -> bool:
-    if host.lower() == "localhost":
-        return True
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False
-
-
-def _read_token(path: Path) -> str:
-    try:
-        token = path.read_text(encoding="utf-8").strip()
-    except (OSError, UnicodeDecodeError) as error:
-        why = error.strerror if isinstance(error, OSError) else "it is no text"
-        raise UsageError(f"the token file {path} cannot be read: {why}") from error
-    if not token:
-        raise UsageError(f"the token file {path} is empty")
-    return token

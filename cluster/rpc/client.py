@@ -12,16 +12,19 @@ import json
 import logging
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
 from typing import Any
 
 import grpc
 
 from cluster.chief import Description
-from cluster.errors import ChiefUnreachable, UsageError
+from cluster.errors import ChiefUnreachable, UsageError, WrongToken
 from cluster.rpc import cluster_pb2 as pb
 from cluster.rpc import cluster_pb2_grpc, codec
+from cluster.rpc.guard import HEADER, SCHEME
 from cluster.rpc.server import MAX_MESSAGE, SEARCH_ID
 from cluster.rpc.status import TRY_AGAIN, error_of
+from cluster.rpc.tls import ClientTls, why_no_handshake
 from cluster.search import Answer, Grant
 
 log = logging.getLogger(__name__)
@@ -35,7 +38,8 @@ OPTIONS = [
     ("grpc.keepalive_timeout_ms", 5000),
     ("grpc.http2.max_pings_without_data", 0),
     ("grpc.initial_reconnect_backoff_ms", 100),
-    ("grpc.min_reconnect_backoff_ms", 100),
+    # Despite its name, how long one try to connect may take: TLS on a busy host, or far away, needs its time.
+    ("grpc.min_reconnect_backoff_ms", 5000),
     ("grpc.max_reconnect_backoff_ms", 2000),
     ("grpc.max_receive_message_length", MAX_MESSAGE),
     ("grpc.max_send_message_length", MAX_MESSAGE),
@@ -55,18 +59,41 @@ def check_address(address: str) -> str:
     return address
 
 
+@dataclass(frozen=True)
+class Credentials:
+    """What a caller brings along.
+
+    Attributes:
+        token: The chief's token.
+        place: Where it comes from, in words.
+        tls: For a chief that talks TLS; None: it does not.
+    """
+
+    token: str = field(repr=False)
+    place: str
+    tls: ClientTls | None = None
+
+
 class ChiefClient:
     """A connection to a chief. Any thread may call any method.
 
     Args:
-        address: `host:port` or `unix:path`.
+        address: `host:port` or `unix:path`; on the latter there is no TLS, for only this machine's users reach it.
+        credentials: What it is let in with.
         patience: How long to go on without an answer before giving up, in seconds.
     """
 
-    def __init__(self, address: str, patience: float) -> None:
+    def __init__(self, address: str, credentials: Credentials, patience: float) -> None:
         self.address = address
+        self._credentials = credentials
+        self._tls = None if address.startswith("unix:") else credentials.tls
+        self._header = (HEADER, f"{SCHEME}{credentials.token}")
         self._patience = patience
-        self._channel = grpc.insecure_channel(address, options=OPTIONS)
+        self._channel = (
+            grpc.insecure_channel(address, options=OPTIONS)
+            if self._tls is None
+            else grpc.secure_channel(address, self._tls.credentials(), options=OPTIONS)
+        )
         self._stub = cluster_pb2_grpc.ClusterStub(self._channel)  # type: ignore[no-untyped-call]
 
     def close(self) -> None:
@@ -81,6 +108,13 @@ class ChiefClient:
             return False
         return True
 
+    def why_not_there(self) -> str:
+        """What keeps a chief that listens from being reached, to go on a sentence with; empty where unknown."""
+        if self.address.startswith("unix:"):
+            return ""
+        why = why_no_handshake(self.address, self._tls)
+        return f". Something listens there, but {why}" if why else ""
+
     def attend(self, beats: Iterator[pb.Beat], ended: Callable[[], None] = lambda: None) -> Iterator[pb.Ack]:
         """Opens the supervisor's stream.
 
@@ -90,17 +124,18 @@ class ChiefClient:
 
         Raises:
             Refused: the chief does not take this worker.
+            WrongToken: it does not take its token.
             ChiefUnreachable: the stream broke.
         """
         try:
-            stream = self._stub.Attend(beats)
+            stream = self._stub.Attend(beats, metadata=(self._header,))
             if not stream.add_callback(ended):
                 ended()
             yield from stream
         except grpc.RpcError as error:
             if error.code() in (*TRY_AGAIN, grpc.StatusCode.CANCELLED, grpc.StatusCode.UNKNOWN):
                 raise ChiefUnreachable(f"the connection to the chief at {self.address} broke") from None
-            raise error_of(error.code(), error.details() or "") from None
+            raise self._error(error) from None
 
     def call(
         self,
@@ -128,10 +163,11 @@ class ChiefClient:
         pause = 0.05
         while True:
             try:
-                return getattr(self._stub, method)(request, timeout=seconds, metadata=((SEARCH_ID, search_id),))
+                about = ((SEARCH_ID, search_id), self._header)
+                return getattr(self._stub, method)(request, timeout=seconds, metadata=about)
             except grpc.RpcError as error:
                 if error.code() not in TRY_AGAIN:
-                    raise error_of(error.code(), error.details() or "") from None
+                    raise self._error(error) from None
                 now = time.monotonic()
                 if gone_since is None:
                     gone_since = now
@@ -141,6 +177,16 @@ class ChiefClient:
                     ) from None
                 time.sleep(pause)
                 pause = min(2 * pause, 1.0)
+
+    def _error(self, error: grpc.RpcError) -> Exception:
+        found = error_of(error.code(), error.details() or "")
+        if isinstance(found, WrongToken):
+            return WrongToken(
+                f"the chief at {self.address} does not take the token of {self._credentials.place}. Its own is where "
+                "it was started, in ~/.keras-tuning-cluster/token unless another was named: bring it here, and name it "
+                "with --token-file"
+            )
+        return found
 
     # --- what a trainer asks
 

@@ -1,12 +1,20 @@
-"""KerasTuner's objects as the JSON that KerasTuner saves, and back. Imports KerasTuner only when called."""
+"""KerasTuner's objects as the JSON that KerasTuner saves, and back. Imports KerasTuner only when called.
+
+What comes from the network may be anything: what is no such object is a `UsageError`, which says so.
+"""
 
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from dataclasses import asdict
-from typing import Any
+from typing import Any, TypeVar
 
 from cluster.chief import Description
+from cluster.errors import UsageError
+
+Made = TypeVar("Made")
+STATUSES = ("RUNNING", "COMPLETED", "INVALID", "FAILED", "STOPPED", "IDLE")
 
 
 def trial_to_json(trial: Any) -> str:
@@ -18,7 +26,13 @@ def trial_from_json(text: str) -> Any:
     """The `Trial` that `trial_to_json` wrote."""
     from keras_tuner.engine import trial as trial_module
 
-    return trial_module.Trial.from_state(json.loads(text))
+    def made(state: Any) -> Any:
+        trial = trial_module.Trial.from_state(state)
+        if not (isinstance(trial.trial_id, str) and trial.status in STATUSES):
+            raise ValueError("its id or its status is none")
+        return trial
+
+    return _parsed(text, "trial", made)
 
 
 def space_to_json(hyperparameters: Any) -> str:
@@ -30,7 +44,7 @@ def space_from_json(text: str) -> Any:
     """The `HyperParameters` that `space_to_json` wrote."""
     import keras_tuner
 
-    return keras_tuner.HyperParameters.from_config(json.loads(text))
+    return _parsed(text, "space", keras_tuner.HyperParameters.from_config)
 
 
 def description_to_json(description: Description) -> str:
@@ -40,5 +54,26 @@ def description_to_json(description: Description) -> str:
 
 def description_from_json(text: str) -> Description:
     """The `Description` that `description_to_json` wrote."""
-    fields = json.loads(text)
-    return Description(**{**fields, "space": tuple(fields["space"])})
+
+    def made(fields: Any) -> Description:
+        found = Description(**{**fields, "space": tuple(fields["space"])})
+        for hp in found.space:
+            if not (
+                isinstance(hp, dict) and isinstance(hp.get("config"), dict) and isinstance(hp["config"]["name"], str)
+            ):
+                raise ValueError("a hyperparameter in it is none")
+        return found
+
+    return _parsed(text, "description of a search", made)
+
+
+def _parsed(text: str, what: str, made: Callable[[Any], Made]) -> Made:
+    """What is made of JSON.
+
+    Raises:
+        UsageError: nothing can be.
+    """
+    try:
+        return made(json.loads(text))
+    except (ValueError, TypeError, LookupError, AttributeError, RecursionError) as error:
+        raise UsageError(f"what came is no {what}: {type(error).__name__}: {str(error)[:200]}") from error

@@ -10,7 +10,7 @@ from pathlib import Path
 from cluster.changes import merged
 from cluster.errors import ChiefUnreachable, UsageError
 from cluster.record import Record
-from cluster.rpc.client import ChiefClient, check_address
+from cluster.rpc.client import ChiefClient, Credentials, check_address
 
 WAIT_SECONDS = 5.0  # for a chief that is just starting
 
@@ -24,39 +24,40 @@ def is_address(place: str) -> bool:
     return not Path(place).exists()
 
 
-def connect(address: str, seconds: float = WAIT_SECONDS) -> ChiefClient:
+def connect(address: str, credentials: Credentials, seconds: float = WAIT_SECONDS) -> ChiefClient:
     """A connection to a chief, for calls that are not sent again.
 
     Args:
         address: Its HOST:PORT.
+        credentials: What one is let in with.
         seconds: How long to wait for it.
 
     Raises:
         UsageError: the address is none.
         ChiefUnreachable: no chief answers.
     """
-    client = ChiefClient(check_address(address), patience=0.0)
+    client = ChiefClient(check_address(address), credentials, patience=0.0)
     if not client.wait_until_there(seconds):
+        why = client.why_not_there()
         client.close()
-        raise ChiefUnreachable(
-            f"no chief answers at {address}. Name the address that it was started with (--listen), or a project "
-            "directory"
-        )
+        hint = why or ". Name the address that it was started with (--listen), or a project directory"
+        raise ChiefUnreachable(f"no chief answers at {address}{hint}")
     return client
 
 
-def read(address: str, seconds: float = WAIT_SECONDS) -> Record:
+def read(address: str, credentials: Credentials, seconds: float = WAIT_SECONDS) -> Record:
     """The newest search of a chief, as it stands.
 
     Args:
         address: The chief's HOST:PORT.
+        credentials: What one is let in with.
         seconds: How long to wait for it.
 
     Raises:
         UsageError: the address is none, or the chief has not come to a search.
         ChiefUnreachable: no chief answers.
     """
-    client = connect(address, seconds)
+    client = connect(address, credentials, seconds)
     try:
         facts = client.watch()
     finally:

@@ -12,14 +12,17 @@ from typing import Any, TypeVar
 import grpc
 
 from cluster.chief import Chief, Host
-from cluster.errors import CannotListen, CannotSave, ChiefUnreachable, ClusterError, SearchFailed
+from cluster.errors import CannotListen, ChiefUnreachable, ClusterError, SearchFailed, UsageError
 from cluster.policy import Policy
 from cluster.program import Identity
 from cluster.rpc import cluster_pb2 as pb
 from cluster.rpc import cluster_pb2_grpc, codec
-from cluster.rpc.status import status_of
+from cluster.rpc.checked import CheckedRequests
+from cluster.rpc.guard import Guard
+from cluster.rpc.status import abort
 from cluster.rpc.stock import StockService
 from cluster.rpc.timing import Answered, TimedCalls
+from cluster.rpc.tls import ServerTls
 from cluster.search import Answer, Grant, Search
 from cluster.watched import WatchedSearches
 
@@ -28,11 +31,16 @@ log = logging.getLogger(__name__)
 # Each worker holds a thread for its stream and one for the call that waits for a trial; threads are made when needed.
 THREADS = 1024
 SEARCH_ID = "search-id"
-MAX_MESSAGE = 256 * 1024 * 1024
+LONGEST_WAIT = 60.0  # seconds; who wants to wait longer asks again, and no thread waits for who has gone
+LONGEST_NAME = 300
+MAX_MESSAGE = 256 * 1024 * 1024  # of an answer: the state of a long search
+MAX_REQUEST = 32 * 1024 * 1024
+AT_ONCE = 32  # calls of one connection; what is more waits on the caller's side, and takes nobody's turn here
 OPTIONS = [
     ("grpc.so_reuseport", 0),  # two chiefs on one port would split the trials between them
-    ("grpc.max_receive_message_length", MAX_MESSAGE),
+    ("grpc.max_receive_message_length", MAX_REQUEST),
     ("grpc.max_send_message_length", MAX_MESSAGE),
+    ("grpc.max_concurrent_streams", AT_ONCE),
     # Workers ask often whether the connection still stands.
     ("grpc.http2.min_recv_ping_interval_without_data_ms", 1000),
     ("grpc.http2.max_ping_strikes", 0),
@@ -42,14 +50,23 @@ Reply = TypeVar("Reply")
 Context = grpc.ServicerContext
 
 
-def serve(chief: Chief, policy: Policy, listen: str, answered: Answered | None = None) -> grpc.Server:
+def serve(
+    chief: Chief,
+    policy: Policy,
+    listen: str,
+    guard: Guard,
+    answered: Answered | None = None,
+    tls: ServerTls | None = None,
+) -> grpc.Server:
     """Starts to serve `chief` at `listen` (`host:port` or `unix:path`); `stop(grace)` ends it.
 
     Args:
         chief: The chief.
         policy: What the user decides.
         listen: Where.
+        guard: Who is let in.
         answered: Told of each call that was answered, and how long that took.
+        tls: The chief's side of TLS; on a socket file there is none.
 
     Raises:
         CannotListen: the address cannot be bound.
@@ -57,11 +74,15 @@ def serve(chief: Chief, policy: Policy, listen: str, answered: Answered | None =
     # A cut network closes nothing: leases end by their time, and the streams left behind are cleared away after it.
     options = [*OPTIONS, ("grpc.keepalive_time_ms", int(2000 * policy.lease_seconds))]
     pool = futures.ThreadPoolExecutor(THREADS, thread_name_prefix="rpc")
-    server = grpc.server(pool, interceptors=[TimedCalls(answered)] if answered else [], options=options)
+    timed = [TimedCalls(answered)] if answered else []
+    server = grpc.server(pool, interceptors=[guard, CheckedRequests(), *timed], options=options)
     cluster_pb2_grpc.add_ClusterServicer_to_server(ClusterService(chief, policy), server)  # type: ignore[no-untyped-call]
     server.add_generic_rpc_handlers((StockService(chief, policy),))
     try:
-        bound = server.add_insecure_port(listen)
+        if tls is None or listen.startswith("unix:"):
+            bound = server.add_insecure_port(listen)
+        else:
+            bound = server.add_secure_port(listen, tls.credentials())
     except RuntimeError:
         bound = 0
     if not bound:
@@ -81,14 +102,25 @@ def _answered(method: Callable[[Any, Any, Context], Reply]) -> Callable[[Any, An
         try:
             return method(self, request, context)
         except Exception as error:
-            if not isinstance(error, ClusterError | KeyError):
-                log.exception("the chief could not answer %s", method.__name__)
-            if isinstance(error, CannotSave):  # this chief ends; the call is for the next one
-                error = ChiefUnreachable(str(error))
-            context.abort(status_of(error), str(error) or type(error).__name__)
-            raise AssertionError("abort does not return") from error
+            abort(context, error, method.__name__)
 
     return call
+
+
+def _wait(seconds: float) -> float:
+    """How long a call waits that asks to wait so long; what is no time at all is none."""
+    return min(seconds, LONGEST_WAIT) if seconds > 0 else 0.0
+
+
+def _plain(**texts: str) -> None:
+    """Checks texts that are shown on terminals, and kept in files, as they come.
+
+    Raises:
+        UsageError: one is long, or has letters in it that do something to a terminal.
+    """
+    for name, text in texts.items():
+        if len(text) > LONGEST_NAME or not text.isprintable():
+            raise UsageError(f"the {name} is no name: {text[:50]!r}. One is {LONGEST_NAME} printable letters at most")
 
 
 class ClusterService(cluster_pb2_grpc.ClusterServicer):
@@ -105,11 +137,12 @@ class ClusterService(cluster_pb2_grpc.ClusterServicer):
             return
         hello = first.hello
         try:
+            _plain(worker=first.worker, session=first.session, host=hello.host)
             identity = Identity(hello.program, tuple(hello.arguments), hello.digest)
             host = Host(hello.host, hello.host_id, hello.cores, hello.group)
             self._chief.join(first.worker, first.session, host, identity, waiting=first.waiting)
         except ClusterError as error:
-            context.abort(status_of(error), str(error))
+            abort(context, error, "Attend")
         reason, counted = f"{first.worker} is gone (its connection closed)", True
         try:
             yield self._ack(first)
@@ -147,6 +180,7 @@ class ClusterService(cluster_pb2_grpc.ClusterServicer):
 
     @_answered
     def ProgramRaised(self, request: pb.ProgramRaisedRequest, context: Context) -> pb.ProgramRaisedReply:
+        _plain(worker=request.worker)
         news = self._chief.tell_once(request.traceback)
         if news:
             log.error("the program raised on %s:\n%s", request.worker, request.traceback.rstrip())
@@ -155,7 +189,7 @@ class ClusterService(cluster_pb2_grpc.ClusterServicer):
     @_answered
     def OpenSearch(self, request: pb.OpenSearchRequest, context: Context) -> pb.OpenSearchReply:
         description = codec.description_from_json(request.description)
-        found = self._chief.find(request.index, description, request.wait_seconds, context.is_active)
+        found = self._chief.find(request.index, description, _wait(request.wait_seconds), context.is_active)
         if found is None:
             return pb.OpenSearchReply(found=False)
         search, _ = found
@@ -166,11 +200,12 @@ class ClusterService(cluster_pb2_grpc.ClusterServicer):
 
     @_answered
     def NextTrial(self, request: pb.NextTrialRequest, context: Context) -> pb.NextTrialReply:
+        _plain(worker=request.worker, trainer=request.trainer, device=request.device)
         search = self._search(request, context)
         answer = search.next_trial(
             request.worker,
             request.trainer,
-            request.wait_seconds,
+            _wait(request.wait_seconds),
             context.is_active,
             device=request.device,
             packed=request.packed,
@@ -212,6 +247,7 @@ class ClusterService(cluster_pb2_grpc.ClusterServicer):
 
     @_answered
     def AbortSearch(self, request: pb.AbortSearchRequest, context: Context) -> pb.Empty:
+        _plain(worker=request.worker)
         if self._chief.tell_once(request.traceback):
             log.error("the program raised in the search on %s:\n%s", request.worker, request.traceback.rstrip())
         last = request.traceback.rstrip().rsplit("\n", 1)[-1]
@@ -245,7 +281,7 @@ class ClusterService(cluster_pb2_grpc.ClusterServicer):
 
     @_answered
     def Watch(self, request: pb.WatchRequest, context: Context) -> pb.Json:
-        about = (request.search_id, request.mark, request.version, request.wait_seconds)
+        about = (request.search_id, request.mark, request.version, _wait(request.wait_seconds))
         return pb.Json(body=json.dumps(self._watched.changes(*about, context.is_active)))
 
     @_answered

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import logging
+from typing import NoReturn
+
 import grpc
 
 from cluster.errors import (
@@ -18,12 +21,18 @@ from cluster.errors import (
     SearchFailed,
     TrainerAhead,
     UsageError,
+    WrongToken,
 )
+
+log = logging.getLogger(__name__)
+
+LONGEST = 1200  # characters of an error's text: it travels as a header, and gRPC refuses those of many kilobytes
 
 STATUS: dict[type[Exception], grpc.StatusCode] = {
     LeaseLost: grpc.StatusCode.FAILED_PRECONDITION,
     TrainerAhead: grpc.StatusCode.OUT_OF_RANGE,
     Refused: grpc.StatusCode.PERMISSION_DENIED,
+    WrongToken: grpc.StatusCode.UNAUTHENTICATED,
     SearchFailed: grpc.StatusCode.ABORTED,
     UsageError: grpc.StatusCode.INVALID_ARGUMENT,
     ChiefUnreachable: grpc.StatusCode.UNAVAILABLE,
@@ -43,6 +52,17 @@ def status_of(error: Exception) -> grpc.StatusCode:
         if kind in STATUS:
             return STATUS[kind]
     return grpc.StatusCode.UNKNOWN
+
+
+def abort(context: grpc.ServicerContext, error: Exception, call: str) -> NoReturn:
+    """Answers a call with an error; one that nobody has thought of is logged with its traceback."""
+    if not isinstance(error, ClusterError | KeyError):
+        log.error("the chief could not answer %s", call, exc_info=error)
+    if isinstance(error, CannotSave):  # this chief ends; the call is for the next one
+        error = ChiefUnreachable(str(error))
+    text = str(error) or type(error).__name__
+    context.abort(status_of(error), text if len(text) <= LONGEST else f"{text[:LONGEST]} …")
+    raise AssertionError("abort does not return") from error
 
 
 def error_of(code: grpc.StatusCode, details: str) -> Exception:

@@ -11,17 +11,27 @@ from collections.abc import Callable
 from typing import Any
 
 import grpc
+from google.protobuf.message import DecodeError
 
 from cluster import seams
 from cluster.chief import Chief
-from cluster.errors import LeaseLost
+from cluster.errors import LeaseLost, UsageError
 from cluster.policy import Policy
+from cluster.rpc.status import abort
 from cluster.search import Grant, Search
 
 log = logging.getLogger(__name__)
 
 PREFIX = "/keras_tuner.Oracle/"
+METHODS = ("GetSpace", "UpdateSpace", "CreateTrial", "UpdateTrial", "EndTrial", "GetTrial", "GetBestTrials")
 WAIT_SECONDS = 20.0  # how long CreateTrial waits before it says IDLE, on which a stock client asks again at once
+
+
+def _parsed(kind: Any, body: bytes) -> Any:
+    try:
+        return kind.FromString(body)
+    except DecodeError as error:
+        raise UsageError(f"what came is no {kind.__name__}") from error
 
 
 class StockService(grpc.GenericRpcHandler):
@@ -38,10 +48,10 @@ class StockService(grpc.GenericRpcHandler):
 
     def service(self, details: grpc.HandlerCallDetails) -> grpc.RpcMethodHandler[bytes, bytes] | None:
         """The handler of a call, or None where it is not KerasTuner's."""
-        if not details.method.startswith(PREFIX):
+        name = details.method.removeprefix(PREFIX)
+        if not details.method.startswith(PREFIX) or name not in METHODS:
             return None
-        method = getattr(self, "_" + details.method.removeprefix(PREFIX), None)
-        return None if method is None else grpc.unary_unary_rpc_method_handler(self._bytes(method))
+        return grpc.unary_unary_rpc_method_handler(self._bytes(getattr(self, f"_{name}")))
 
     def _bytes(self, method: Callable[[Search, Any, Any, Any], Any]) -> Callable[[bytes, grpc.ServicerContext], bytes]:
         def call(body: bytes, context: grpc.ServicerContext) -> bytes:
@@ -50,8 +60,12 @@ class StockService(grpc.GenericRpcHandler):
                 context.abort(grpc.StatusCode.UNAVAILABLE, "the chief serves no search")
                 raise AssertionError("abort does not return")
             protos = seams.stock_protos()
-            request = getattr(protos.service, method.__name__[1:] + "Request").FromString(body)
-            reply: bytes = method(search, protos, request, context).SerializeToString()
+            name = method.__name__[1:]
+            try:
+                request = _parsed(getattr(protos.service, f"{name}Request"), body)
+                reply: bytes = method(search, protos, request, context).SerializeToString()
+            except Exception as error:
+                abort(context, error, f"a stock client's {name}")
             return reply
 
         return call

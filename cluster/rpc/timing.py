@@ -13,14 +13,13 @@ from typing import Any
 import grpc
 
 from cluster.rpc import cluster_pb2 as pb
-from cluster.rpc.stock import PREFIX
+from cluster.rpc.stock import METHODS, PREFIX
 
 # The call's name, the seconds until its answer, and whether that was an error.
 Answered = Callable[[str, float, bool], None]
 
 OWN = pb.DESCRIPTOR.services_by_name["Cluster"]
-STOCK = ("GetSpace", "UpdateSpace", "CreateTrial", "UpdateTrial", "EndTrial", "GetTrial", "GetBestTrials")
-NAMES = {f"/{OWN.full_name}/{x.name}": x.name for x in OWN.methods} | {f"{PREFIX}{x}": f"stock {x}" for x in STOCK}
+NAMES = {f"/{OWN.full_name}/{x.name}": x.name for x in OWN.methods} | {f"{PREFIX}{x}": f"stock {x}" for x in METHODS}
 
 
 class TimedCalls(grpc.ServerInterceptor):

@@ -25,6 +25,7 @@ NAMES = (
     "startend",
     "utilisation",
     "dispatch",
+    "reports",
     "suggestion",
     "idle",
     "recovery",

@@ -24,6 +24,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from cluster.credentials import VARIABLE
+from tests.access import CALLER
 from tests.bench.figures import Figures
 
 PROGRAM = str(Path(__file__).parents[1] / "programs" / "sleep_trials.py")
@@ -108,7 +110,7 @@ def our_client(place: int, port: int, trials: int) -> Any:
     from cluster.rpc.client import ChiefClient, RemoteSession
     from cluster.trainer import OracleProxy
 
-    client = ChiefClient(f"127.0.0.{place + 1}:{port}", patience=START_SECONDS)
+    client = ChiefClient(f"127.0.0.{place + 1}:{port}", CALLER, patience=START_SECONDS)
     space = keras_tuner.HyperParameters()
     space.Float("x", -1.0, 1.0)
     about = Description(
@@ -138,7 +140,9 @@ def _stock_environment(address: str, port: int, name: str) -> dict[str, str]:
 
 def our_command(port: int) -> tuple[list[str], dict[str, str]]:
     """`cluster chief`."""
-    return [sys.executable, "-m", "cluster", "chief", "--listen", f"0.0.0.0:{port}"], {}
+    return [sys.executable, "-m", "cluster", "chief", "--listen", f"0.0.0.0:{port}", "--insecure"], {
+        VARIABLE: CALLER.token
+    }
 
 
 def stock_command(port: int) -> tuple[list[str], dict[str, str]]:

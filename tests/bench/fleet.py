@@ -23,10 +23,12 @@ from pathlib import Path
 from typing import Any
 
 from cluster.chief import Description
+from cluster.credentials import VARIABLE
 from cluster.program import Program
 from cluster.rpc import cluster_pb2 as pb
 from cluster.rpc.client import ChiefClient, RemoteSession
 from cluster.search import Grant
+from tests.access import CALLER
 
 SLEEP = Path(__file__).parents[1] / "programs" / "sleep_trials.py"
 START_SECONDS = 120.0  # for a chief to load Keras and begin its search
@@ -70,7 +72,7 @@ def ours(directory: Path, workers: int, trials: int, seconds: float) -> list[Spe
     address = f"unix:{directory}/chief.sock"
     command = [sys.executable, "-m", "cluster", "chief", "--listen", address, "--expected", str(workers), *program]
     description = describe(trials)
-    with running(command, directory, dict(os.environ)) as chief:
+    with running(command, directory, {**os.environ, VARIABLE: CALLER.token}) as chief:
         wait_until_there(address, chief)
         spells = _together(workers, lambda number: _our_worker(number, address, program, description, seconds))
         chief.wait(60)
@@ -111,7 +113,7 @@ def running(command: list[str], directory: Path, environment: dict[str, str]) ->
 
 def wait_until_there(address: str, chief: subprocess.Popen[bytes]) -> None:
     """Waits until a chief can be reached."""
-    client = ChiefClient(address, 1.0)
+    client = ChiefClient(address, CALLER, 1.0)
     deadline = time.monotonic() + START_SECONDS
     try:
         while not client.wait_until_there(0.5):
@@ -158,7 +160,7 @@ def attend(client: ChiefClient, program: list[str], name: str, leave: threading.
 
 def _our_worker(number: int, address: str, program: list[str], description: Description, seconds: float) -> list[Spell]:
     name = f"w{number}"
-    client = ChiefClient(address, 60.0)
+    client = ChiefClient(address, CALLER, 60.0)
     leave = threading.Event()
     presence = attend(client, program, name, leave)
     try:

@@ -26,6 +26,7 @@ from cluster.program import Identity
 from cluster.record import Record
 from cluster.rpc.server import serve
 from cluster.watched import Reading
+from tests.access import CALLER, guard
 from tests.cluster.conftest import Clock, make_oracle, open_search, take
 from tests.made_up import BEGAN, MadeUp, write
 
@@ -162,13 +163,13 @@ class TestChief:
         chief = Chief(Identity("tune.py", (), "abc"))
         with open_search(tmp_path, oracle=make_oracle(trials=3)) as search:
             chief.begin(search, Description("T", "O", "score (min)", 3, "results/x", ()))
-            server = serve(chief, Policy(), address)
+            server = serve(chief, Policy(), address, guard())
             yield address, (chief, search, server)
             server.stop(0).wait()
 
     def test_is_followed_and_what_it_told_stays_when_it_goes(self, chief: tuple[str, Any], tmp_path: Path) -> None:
         address, (served, search, server) = chief
-        source = source_of(address)
+        source = source_of(address, lambda: CALLER)
         assert isinstance(source, RunningChief)
         [first] = source.poll().values()
         assert first.record.trials == {}
@@ -182,7 +183,7 @@ class TestChief:
         server.stop(0).wait()
         with pytest.raises(Away, match="does not answer"):
             source.poll()
-        again = serve(served, Policy(), address)
+        again = serve(served, Policy(), address, guard())
         try:
             assert source._client.wait_until_there(20.0)
             [third] = source.poll().values()
@@ -194,11 +195,11 @@ class TestChief:
 
     def test_of_another_program_on_the_same_port(self, chief: tuple[str, Any], tmp_path: Path) -> None:
         address, (served, search, server) = chief
-        source = RunningChief(address)
+        source = RunningChief(address, CALLER)
         source.poll()
         server.stop(0).wait()
         served.searches.clear()
-        again = serve(served, Policy(), address)
+        again = serve(served, Policy(), address, guard())
         try:
             assert source._client.wait_until_there(20.0)
             assert [x.record.name for x in source.poll().values()] == ["project"], "what was known"
@@ -214,12 +215,12 @@ class TestChief:
 
     def test_that_is_not_there(self, tmp_path: Path) -> None:
         with pytest.raises(ChiefUnreachable, match="no chief answers"):
-            source_of(f"unix:{tmp_path}/none.sock", seconds=0.1)
+            source_of(f"unix:{tmp_path}/none.sock", lambda: CALLER, seconds=0.1)
 
     def test_a_directory_counts_more_than_an_address(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         write(tmp_path / "host:80")
         monkeypatch.chdir(tmp_path)
-        assert isinstance(source_of("host:80"), Directory)
+        assert isinstance(source_of("host:80", lambda: CALLER), Directory)
 
 
 class Fake:

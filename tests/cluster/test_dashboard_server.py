@@ -6,7 +6,8 @@ import json
 import re
 import socket
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ import httpx
 import pytest
 from starlette.routing import Mount, Route
 
+from cluster import exposure
 from cluster.dashboard.access import LOGIN, OPEN
 from cluster.dashboard.app import STATIC, make_app, plotly
 from cluster.dashboard.hub import Hub
@@ -22,10 +24,11 @@ from cluster.dashboard.serve import Access, Serving, beside, check_installed
 from cluster.dashboard.sources import Directory
 from cluster.errors import CannotListen, MissingDependency, UsageError
 from cluster.report.layout import PALETTE
+from cluster.rpc.tls import Identity
+from tests.access import BEARER, CALLER, TOKEN
 from tests.made_up import BEGAN, MadeUp, write
 
-TOKEN = "a token with = and ; in it"
-LOCAL = Access("127.0.0.1", 0)
+LOCAL = Access("127.0.0.1", 0, TOKEN)
 
 
 @pytest.fixture
@@ -35,17 +38,18 @@ def project(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def page(project: Path) -> Iterator[httpx.Client]:
-    yield from served(project, LOCAL)
+    yield from served(project, LOCAL, BEARER)
 
 
 @pytest.fixture
 def guarded(project: Path) -> Iterator[httpx.Client]:
-    yield from served(project, Access("127.0.0.1", 0, TOKEN))
+    """Without the token."""
+    yield from served(project, LOCAL)
 
 
-def served(project: Path, access: Access) -> Iterator[httpx.Client]:
-    serving = Serving(source_of(str(project)), access)
-    with httpx.Client(base_url=serving.url, timeout=30) as client:
+def served(project: Path, access: Access, headers: Mapping[str, str] | None = None) -> Iterator[httpx.Client]:
+    serving = Serving(source_of(str(project), lambda: CALLER), access)
+    with httpx.Client(base_url=serving.url, headers=headers, timeout=30) as client:
         yield client
     serving.close()
 
@@ -112,7 +116,7 @@ class TestRoutes:
     def test_it_is_not_ready_before_there_is_a_search(self, tmp_path: Path) -> None:
         (tmp_path / "empty").mkdir()
         serving = Serving(Directory(tmp_path / "empty", empty=True), LOCAL)
-        found = httpx.get(serving.url + "readyz")
+        found = httpx.get(serving.url + "readyz", headers=BEARER)
         assert (found.status_code, found.text) == (503, "there is no search yet")
         assert httpx.get(serving.url + "healthz").status_code == 200
         serving.close()
@@ -166,7 +170,7 @@ class TestEvents:
     def test_a_search_that_begins_is_told(self, tmp_path: Path) -> None:
         (tmp_path / "results").mkdir()
         serving = Serving(Directory(tmp_path / "results", empty=True), LOCAL)
-        with httpx.stream("GET", serving.url + "api/events", timeout=30) as stream:
+        with httpx.stream("GET", serving.url + "api/events", headers=BEARER, timeout=30) as stream:
             events = Events(stream.iter_lines())
             assert events.next("searches")[1]["searches"] == []
             write(tmp_path / "results" / "new")
@@ -174,8 +178,8 @@ class TestEvents:
         serving.close()
 
     def test_it_ends_with_somebody_looking(self, page: httpx.Client, project: Path) -> None:
-        serving = Serving(source_of(str(project)), LOCAL)
-        with httpx.stream("GET", serving.url + "api/events", timeout=30) as stream:
+        serving = Serving(source_of(str(project), lambda: CALLER), LOCAL)
+        with httpx.stream("GET", serving.url + "api/events", headers=BEARER, timeout=30) as stream:
             lines = stream.iter_lines()
             next(lines)
             serving.stop()
@@ -199,22 +203,14 @@ class TestHeaders:
         assert headers["cache-control"] in ("no-store", "no-cache")
         assert "server" not in headers
 
-    @pytest.mark.parametrize("host", ["localhost", "localhost:8080", "127.0.0.1:1", "[::1]:8080", "192.168.1.7"])
-    def test_addresses_and_localhost_are_answered(self, page: httpx.Client, host: str) -> None:
+    @pytest.mark.parametrize("host", ["localhost:8080", "[::1]:8080", "192.168.1.7", "tuning.example"])
+    def test_it_is_called_by_any_name(self, page: httpx.Client, host: str) -> None:
         assert page.get("api/searches", headers={"Host": host}).status_code == 200
-
-    @pytest.mark.parametrize("host", ["evil.example", "localhost.evil.example:80", "127.0.0.1.nip.io", "", "[evil]"])
-    def test_a_name_from_elsewhere_is_not(self, page: httpx.Client, host: str) -> None:
-        assert page.get("api/searches", headers={"Host": host}).status_code == 400
-
-    def test_with_a_token_any_name_will_do(self, guarded: httpx.Client) -> None:
-        headers = {"Host": "tuning.example", "Authorization": f"Bearer {TOKEN}"}
-        assert guarded.get("api/searches", headers=headers).status_code == 200
 
 
 class TestToken:
     def test_no_route_answers_without_it(self, guarded: httpx.Client, tmp_path: Path) -> None:
-        app = make_app(Hub(Directory(tmp_path, empty=True)), token=TOKEN, metrics=lambda: b"")
+        app = make_app(Hub(Directory(tmp_path, empty=True)), TOKEN.value, metrics=lambda: b"")
         paths = []
         for route in app.routes:
             if isinstance(route, Mount):
@@ -229,37 +225,61 @@ class TestToken:
         assert guarded.get(OPEN[0]).status_code == 200
 
     @pytest.mark.parametrize(
-        "header", ["Bearer", "Bearer wrong", f"Basic {TOKEN}", TOKEN, f"Bearer {TOKEN}x", "Bearer \xff"]
+        "header",
+        ["Bearer", "Bearer wrong", f"Basic {TOKEN.value}", TOKEN.value, f"Bearer {TOKEN.value}x", "Bearer \xff"],
     )
     def test_a_wrong_one_is_refused(self, guarded: httpx.Client, header: str) -> None:
         answer = guarded.get("api/searches", headers={b"Authorization": header.encode("latin-1")})
         assert answer.status_code == 401
         assert answer.headers["www-authenticate"] == "Bearer"
-        assert TOKEN not in answer.text
+        assert TOKEN.value not in answer.text
 
     def test_the_right_one_is_answered(self, guarded: httpx.Client) -> None:
-        headers = {"Authorization": f"Bearer {TOKEN}"}
-        assert guarded.get("api/searches", headers=headers).status_code == 200
-        assert guarded.get("metrics", headers=headers).status_code == 200
+        assert guarded.get("api/searches", headers=BEARER).status_code == 200
+        assert guarded.get("metrics", headers=BEARER).status_code == 200
 
     def test_a_browser_logs_in(self, guarded: httpx.Client) -> None:
         asked = guarded.get("", headers={"Accept": "text/html,*/*"})
         assert asked.status_code == 401
         assert 'name="token" type="password"' in asked.text
+        assert "The token is in <code>the tests</code>" in asked.text
         wrong = guarded.post("login", data={"token": "wrong"})
         assert (wrong.status_code, "That is not the token" in wrong.text) == (401, True)
         assert not guarded.cookies
-        right = guarded.post("login", data={"token": TOKEN})
+        right = guarded.post("login", data={"token": TOKEN.value})
         assert (right.status_code, right.headers["location"]) == (303, "./")
         [cookie] = right.headers.get_list("set-cookie")
         assert "HttpOnly" in cookie
         assert "samesite=strict" in cookie.lower()
-        assert TOKEN not in cookie
+        assert TOKEN.value not in cookie
         assert guarded.get("").status_code == 200
         assert guarded.get("api/searches").status_code == 200
         name, _, value = cookie.partition(";")[0].partition("=")
         guarded.cookies.clear()
         assert guarded.get("", headers={"Cookie": f"{name}={value[:-1]}x"}).status_code == 401
+
+    def test_a_link_logs_one_browser_in(self, project: Path) -> None:
+        serving = Serving(source_of(str(project), lambda: CALLER), replace(LOCAL, terminal=True))
+        with httpx.Client(timeout=30) as one, httpx.Client(timeout=30) as other:
+            assert one.get(f"{serving.url}login?key=wrong").status_code == 401
+            assert one.get(serving.link).headers["location"] == "./"
+            assert one.get(serving.url).status_code == 200
+            late = other.get(serving.link, headers={"Accept": "text/html"})
+            assert (late.status_code, "That link was used before." in late.text) == (401, True)
+            assert other.get(serving.url).status_code == 401
+        serving.close()
+
+    def test_where_no_terminal_is_there_is_no_link(self, guarded: httpx.Client, project: Path) -> None:
+        serving = Serving(source_of(str(project), lambda: CALLER), LOCAL)
+        assert serving.link == serving.url
+        serving.close()
+        for key in ("", "None"):
+            assert guarded.get("login", params={"key": key}).status_code == 401
+
+    def test_those_who_were_refused_are_counted(self, guarded: httpx.Client) -> None:
+        guarded.get("api/searches")
+        guarded.post("login", data={"token": "wrong"})
+        assert 'cluster_refused_total{kind="request"} 2.0' in guarded.get("metrics", headers=BEARER).text
 
     def test_a_form_without_end_is_not_read_to_its_end(self, guarded: httpx.Client) -> None:
         assert guarded.post("login", content=b"token=" + b"x" * 100_000).status_code == 413
@@ -267,15 +287,23 @@ class TestToken:
 
 class TestAccess:
     @pytest.mark.parametrize("address", ["127.0.0.1:8080", "localhost:80", "[::1]:8080", "127.9.9.9:1"])
-    def test_here_it_needs_no_token(self, address: str) -> None:
-        assert Access.of(address, {}).token == ""
+    def test_here_it_needs_no_tls(self, address: str) -> None:
+        assert Access.of(address, {"CLUSTER_TOKEN": " t "}).token.value == "t"
 
     @pytest.mark.parametrize("address", ["0.0.0.0:8080", "192.168.1.7:8080", "tuning.example:8080", "[::]:8080"])
-    def test_elsewhere_it_does(self, address: str) -> None:
-        with pytest.raises(UsageError, match=r"could be read by others .* CLUSTER_TOKEN"):
-            Access.of(address, {})
-        assert Access.of(address, {"CLUSTER_TOKEN": " t "}).token == "t"
-        assert Access.of(address, {}, insecure=True).token == ""
+    def test_elsewhere_it_does(self, address: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(exposure, "in_private_network", lambda *_: False)
+        given = {"CLUSTER_TOKEN": "t"}
+        with pytest.raises(UsageError, match=r"could be read and changed on the way .*--tls-cert"):
+            Access.of(address, given)
+        assert Access.of(address, given, insecure=True).tls is None
+        identity = Identity(tmp_path / "certificate", tmp_path / "key")
+        assert Access.of(address, given, tls=identity).tls == identity
+
+    def test_without_a_token_one_is_made(self, tmp_path: Path) -> None:
+        made = Access.of("127.0.0.1:1", {"HOME": str(tmp_path)}).token
+        assert made == Access.of("127.0.0.1:2", {"HOME": str(tmp_path)}).token
+        assert made.file == tmp_path / ".keras-tuning-cluster" / "token"
 
     @pytest.mark.parametrize("address", ["", "8080", ":8080", "host:", "host:x", "host:70000"])
     def test_an_address_that_is_none(self, address: str) -> None:
@@ -285,21 +313,15 @@ class TestAccess:
     def test_a_token_file(self, tmp_path: Path) -> None:
         path = tmp_path / "token"
         with pytest.raises(UsageError, match="cannot be read: No such file"):
-            Access.of("0.0.0.0:1", {}, path)
-        path.write_bytes(b"\xff\n")
-        with pytest.raises(UsageError, match="it is no text"):
-            Access.of("0.0.0.0:1", {}, path)
-        path.write_text("\n")
-        with pytest.raises(UsageError, match="is empty"):
-            Access.of("0.0.0.0:1", {"CLUSTER_TOKEN": "other"}, path)
+            Access.of("127.0.0.1:1", {}, path)
         path.write_text("secret\n")
-        assert Access.of("0.0.0.0:1", {"CLUSTER_TOKEN": "other"}, path).token == "secret"
+        assert Access.of("127.0.0.1:1", {"CLUSTER_TOKEN": "other"}, path).token.value == "secret"
 
     def test_a_port_that_is_taken(self, project: Path) -> None:
         with socket.create_server(("127.0.0.1", 0)) as taken:
             port = taken.getsockname()[1]
             with pytest.raises(CannotListen, match=rf"cannot be served at 127.0.0.1:{port}: .*in use"):
-                Serving(source_of(str(project)), Access("127.0.0.1", port))
+                Serving(source_of(str(project), lambda: CALLER), Access("127.0.0.1", port, TOKEN))
 
     def test_without_the_extra(self, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setitem(sys.modules, "starlette", None)
@@ -311,6 +333,8 @@ class TestAccess:
             [look] = told.lookers
             look(project)
             url = re.findall(r"http://127.0.0.1:\d+/", caplog.text)[0]
-            assert [x["name"] for x in httpx.get(url + "api/searches").json()["searches"]] == ["project"]
+            assert [x["name"] for x in httpx.get(url + "api/searches", headers=BEARER).json()["searches"]] == [
+                "project"
+            ]
         with pytest.raises(httpx.ConnectError):
             httpx.get(url)

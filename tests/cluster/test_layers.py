@@ -13,8 +13,8 @@ ROOT = Path(__file__).parents[2]
 # From the outside in. A module may import what stands after it.
 ORDER = [
     ["cli"],
-    ["commands.dashboard", "commands.export", "commands.report", "commands.status", "commands"],
-    ["commands.shared"],
+    ["commands.certs", "commands.dashboard", "commands.export", "commands.report", "commands.status", "commands"],
+    ["commands.shared", "commands.access"],
     ["dashboard.serve", "dashboard.remote", "dashboard"],
     ["dashboard.app"],
     ["dashboard.hub", "dashboard.plots", "dashboard.access"],
@@ -33,8 +33,9 @@ ORDER = [
     ["metrics", "tensorboard", "optuna_export", "notebook"],
     ["rpc.looking"],
     ["rpc.server", "rpc.client"],
-    ["rpc.timing"],
-    ["rpc.stock", "rpc.codec", "rpc.status", "rpc"],
+    ["rpc.timing", "rpc.guard", "rpc.checked"],
+    ["rpc.stock"],
+    ["rpc.codec", "rpc.status", "rpc.tls", "rpc"],
     ["watched"],
     ["report.background", "report.comparison"],
     ["report"],
@@ -80,6 +81,9 @@ ORDER = [
         "devices",
         "slots",
         "cores",
+        "certificates",
+        "credentials",
+        "exposure",
     ],
     ["errors"],
 ]

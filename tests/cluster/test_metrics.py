@@ -26,6 +26,7 @@ from cluster.rpc.server import serve
 from cluster.rpc.timing import NAMES
 from cluster.search import Grant
 from cluster.watched import Watched
+from tests.access import CALLER, guard
 from tests.cluster.conftest import make_oracle, open_search
 from tests.made_up import BEGAN, MadeUp, write
 
@@ -160,8 +161,8 @@ def test_a_chief_that_runs(tmp_path: Path, owned: None) -> None:
         watched = Watched(search.directory, seconds=0.0)
         metrics = Metrics(lambda: [watched.look().record], chief)
         address = f"unix:{tmp_path}/chief.sock"
-        server = serve(chief, Policy(), address, metrics.answered)
-        client = ChiefClient(address, patience=5.0)
+        server = serve(chief, Policy(), address, guard(), metrics.answered)
+        client = ChiefClient(address, CALLER, patience=5.0)
         chief.join("w", "s", Host("box"), PROGRAM, waiting=True)
         try:
             session = RemoteSession(client, 0, "w", "t")

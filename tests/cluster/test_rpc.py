@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import math
 import threading
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
@@ -30,9 +31,11 @@ from cluster.program import Identity
 from cluster.rpc import cluster_pb2 as pb
 from cluster.rpc import codec, looking
 from cluster.rpc.client import ChiefClient, RemoteSession, check_address
-from cluster.rpc.server import serve
+from cluster.rpc.guard import HEADER, SCHEME, StockClients
+from cluster.rpc.server import AT_ONCE, MAX_REQUEST, _wait, serve
 from cluster.rpc.status import LOCAL_ONLY, STATUS, error_of, status_of
 from cluster.search import Answer, Grant, Search
+from tests.access import CALLER, guard
 from tests.cluster.conftest import make_oracle, open_search
 
 PROGRAM = Identity("tune.py", (), "abc")
@@ -59,8 +62,8 @@ def wire(tmp_path: Path, owned: None) -> Iterator[Wire]:
     chief = Chief(PROGRAM)
     with open_search(tmp_path, oracle=make_oracle(trials=3)) as search:
         chief.begin(search, DESCRIPTION)
-        server = serve(chief, Policy(), address)
-        client = ChiefClient(address, patience=5.0)
+        server = serve(chief, Policy(), address, guard())
+        client = ChiefClient(address, CALLER, patience=5.0)
         yield Wire(chief, search, client, address, server)
         client.close()
         server.stop(0).wait()
@@ -153,7 +156,7 @@ def test_the_answer_to_an_epoch_says_whether_to_stop(wire: Wire, monkeypatch: py
 
 def test_a_chief_that_is_away_stops_nothing(tmp_path: Path) -> None:
     """Training goes on without an answer."""
-    client = ChiefClient(f"unix:{tmp_path}/nobody.sock", patience=0.0)
+    client = ChiefClient(f"unix:{tmp_path}/nobody.sock", CALLER, patience=0.0)
     assert not RemoteSession(client, 0, "w", "t").report_epoch("0", 1, 0, {"score": 1.0})
     client.close()
 
@@ -247,7 +250,7 @@ def test_a_chief_that_has_not_come_to_a_search_is_asked_again(wire: Wire) -> Non
     """It was restarted, and its program is still on the way to where the trainer is."""
     wire.client.close()
     wire.chief.searches.clear()
-    client = ChiefClient(wire.address, patience=5.0)
+    client = ChiefClient(wire.address, CALLER, patience=5.0)
     got: list[Any] = []
     waiting = threading.Thread(target=lambda: got.append(RemoteSession(client, 0, "w", "t").next_trial(1.0)))
     waiting.start()
@@ -264,7 +267,7 @@ def test_a_trainer_in_another_search_than_the_chiefs_begins_again(wire: Wire) ->
 
 
 def test_a_chief_that_is_gone_is_waited_for_and_then_given_up(tmp_path: Path) -> None:
-    client = ChiefClient(f"unix:{tmp_path}/none.sock", patience=0.3)
+    client = ChiefClient(f"unix:{tmp_path}/none.sock", CALLER, patience=0.3)
     assert not client.wait_until_there(0.1)
     with pytest.raises(ChiefUnreachable, match="has not answered for 0 s"):
         client.trainer_ended("t", "killed", counted=True)
@@ -273,11 +276,11 @@ def test_a_chief_that_is_gone_is_waited_for_and_then_given_up(tmp_path: Path) ->
 
 def test_a_chief_that_comes_back_finds_the_call(tmp_path: Path) -> None:
     address = f"unix:{tmp_path}/chief.sock"
-    client = ChiefClient(address, patience=30.0)
+    client = ChiefClient(address, CALLER, patience=30.0)
     got: list[Any] = []
     calling = threading.Thread(target=lambda: got.append(client.program_raised("w", "Traceback")))
     calling.start()
-    server = serve(Chief(PROGRAM), Policy(), address)
+    server = serve(Chief(PROGRAM), Policy(), address, guard())
     calling.join(timeout=20)
     client.close()
     server.stop(0).wait()
@@ -301,26 +304,26 @@ def test_who_looks_on_is_told_what_has_changed(wire: Wire) -> None:
 
 def test_a_search_read_from_its_chief_is_the_one_in_its_files(wire: Wire, tmp_path: Path) -> None:
     wire.session().next_trial(5.0)
-    asked, there = looking.read(wire.address), follow.read(tmp_path / "project")
+    asked, there = looking.read(wire.address, CALLER), follow.read(tmp_path / "project")
     assert {**asdict(asked), "version": 0} == {**asdict(there), "version": 0}
 
 
 def test_a_chief_without_a_search_says_so(wire: Wire) -> None:
     wire.chief.searches.clear()
     with pytest.raises(UsageError, match="has not come to a search yet"):
-        looking.read(wire.address)
+        looking.read(wire.address, CALLER)
 
 
 def test_nobody_is_looked_for_in_vain(tmp_path: Path) -> None:
     with pytest.raises(ChiefUnreachable, match=r"no chief answers at unix:.*none.sock. Name the address"):
-        looking.read(f"unix:{tmp_path}/none.sock", 0.1)
+        looking.read(f"unix:{tmp_path}/none.sock", CALLER, 0.1)
 
 
 def test_two_chiefs_do_not_share_a_port() -> None:
-    first = serve(Chief(PROGRAM), Policy(), "127.0.0.1:18765")
+    first = serve(Chief(PROGRAM), Policy(), "127.0.0.1:18765", guard())
     try:
         with pytest.raises(CannotListen, match="the port is taken"):
-            serve(Chief(PROGRAM), Policy(), "127.0.0.1:18765")
+            serve(Chief(PROGRAM), Policy(), "127.0.0.1:18765", guard())
     finally:
         first.stop(0).wait()
 
@@ -360,7 +363,7 @@ class TestAStockClient:
         chief = Chief(PROGRAM)
         with open_search(tmp_path, oracle=make_oracle(trials=2)) as search:
             chief.begin(search, DESCRIPTION)
-            server = serve(chief, Policy(), "127.0.0.1:18766")
+            server = serve(chief, Policy(), "127.0.0.1:18766", guard(StockClients.LOOPBACK))
             monkeypatch.setenv("KERASTUNER_ORACLE_IP", "127.0.0.1")
             monkeypatch.setenv("KERASTUNER_ORACLE_PORT", "18766")
             monkeypatch.setenv("KERASTUNER_TUNER_ID", "worker0")
@@ -412,3 +415,35 @@ class TestAStockClient:
         space.Boolean("flag")
         client.update_space(space)
         assert [hp.name for hp in search.space().space] == ["x", "flag"]
+
+
+def test_one_connection_takes_no_more_than_its_turns(wire: Wire) -> None:
+    """A hundred calls that wait, of one client, and another's that is answered."""
+    token = ((HEADER, f"{SCHEME}{CALLER.token}"),)
+    with grpc.insecure_channel(wire.address) as channel:
+        watch: Any = channel.unary_unary("/keras_tuning_cluster.Cluster/OpenSearch")
+        body = pb.OpenSearchRequest(index=1, description=codec.description_to_json(DESCRIPTION), wait_seconds=30.0)
+        calls = [watch.future(body.SerializeToString(), metadata=token) for _ in range(100)]
+        assert [hp.name for hp in wire.session().space().space] == ["x"]
+        handled = [thread for thread in threading.enumerate() if thread.name.startswith("rpc")]
+        assert len(handled) <= AT_ONCE + 4
+        for call in calls:
+            call.cancel()
+    wire.chief.leave("the test is over", 0)
+
+
+def test_a_request_has_a_bound(wire: Wire) -> None:
+    with pytest.raises(ClusterError, match="larger than max"):
+        wire.session().abort("x" * (MAX_REQUEST + 1))
+    assert not wire.search.failure
+    assert wire.client.wait_until_there(5.0)
+
+
+def test_no_call_waits_as_long_as_it_likes() -> None:
+    assert [_wait(x) for x in (1.5, 1e308, math.inf, 0.0, -1.0, math.nan)] == [1.5, 60.0, 60.0, 0.0, 0.0, 0.0]
+
+
+@pytest.mark.parametrize("name", ["a\x1b[2J", "a\nb", "a\0", "w" * 301, "\u202egnp"])
+def test_a_name_that_does_something_to_a_terminal_is_none(wire: Wire, name: str) -> None:
+    with pytest.raises(UsageError, match=r"the worker is no name: .* printable letters"):
+        wire.session(worker=name).next_trial(1.0)

@@ -25,10 +25,12 @@ from cluster.policy import Policy
 from cluster.program import Identity
 from cluster.roles import ChiefRole, WorkerRole
 from cluster.rpc.client import ChiefClient, RemoteSession, check_address
+from cluster.rpc.guard import StockClients
 from cluster.rpc.server import serve
 from cluster.search import Search
 from cluster.trainer import OracleProxy
 from cluster.worker import default_name
+from tests.access import CALLER, guard
 from tests.cluster.conftest import open_search
 
 PROGRAM = Identity("tune.py", (), "abc")
@@ -78,10 +80,10 @@ def serving(directory: Path, address: str, kind: str, oracle_here: Any, own: Any
     from keras_tuner.src.distribute import oracle_client
 
     chief = Chief(PROGRAM)
-    connection = ChiefClient(address, patience=20.0)
+    connection = ChiefClient(address, CALLER, patience=20.0)
     with open_search(directory, oracle=oracle_here) as search:
         chief.begin(search, DESCRIPTION)
-        server = serve(chief, Policy(), address)
+        server = serve(chief, Policy(), address, guard(StockClients.LOOPBACK))
         session = RemoteSession(connection, 0, "worker0", "trainer0")
         proxy = OracleProxy(own, session, seams.trial_class())
         yield Served(search, proxy if kind == "ours" else oracle_client.OracleClient(own))
@@ -219,12 +221,12 @@ class Cluster:
     def running(self) -> Iterator[tuple[futures.Future[None], list[futures.Future[None]]]]:
         """The chief's call of `tuner.search()` and each worker's; while open, the chief answers."""
         role = ChiefRole(self.chief, Policy())
-        connection = ChiefClient(self._address, patience=20.0)
+        connection = ChiefClient(self._address, CALLER, patience=20.0)
         roles = {
             x: WorkerRole(connection, x, f"trainer of {x}") if self._kind == "ours" else Stock() for x in self.names
         }
         workers = Workers(roles)
-        server = serve(self.chief, Policy(), self._address)
+        server = serve(self.chief, Policy(), self._address, guard(StockClients.LOOPBACK))
         with seams.installed(role):
             mine = self._make()
         with seams.installed(workers), futures.ThreadPoolExecutor() as pool:

@@ -13,12 +13,15 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+from tests.access import TOKEN
+
 PROGRAMS = Path(__file__).parents[1] / "programs"
 CLUSTER = [sys.executable, "-m", "cluster"]
 PLAIN = {k: v for k, v in os.environ.items() if not k.startswith(("CLUSTER_", "KERASTUNER_"))}
 # Hundreds of processes load Keras and few train: with JAX they load in half of TensorFlow's time. What may differ
 # between backends is tested with each of them by name, and the README's programs and fashion/ run on TensorFlow.
-ENVIRONMENT = {"KERAS_BACKEND": "jax", **PLAIN}
+# Their token is the tests' own, so that none is kept in the home of whoever runs them.
+ENVIRONMENT = {"KERAS_BACKEND": "jax", **PLAIN, "CLUSTER_TOKEN": TOKEN.value}
 BACKENDS = [[], ["--workers", "3"]]
 
 

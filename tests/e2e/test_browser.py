@@ -22,6 +22,7 @@ import pytest
 
 from cluster.dashboard.remote import source_of
 from cluster.dashboard.serve import Access, Serving
+from tests.access import BEARER, CALLER, TOKEN
 from tests.e2e.launcher import Running
 from tests.made_up import MadeUp, write
 
@@ -117,9 +118,13 @@ def visit(browser: Browser) -> Iterator[Callable[..., Seen]]:
     contexts: list[BrowserContext] = []
     opened: list[Seen] = []
 
-    def visit(url: str, width: int = 1280, dark: bool = False, away: bool = False) -> Seen:
+    def visit(
+        url: str, width: int = 1280, dark: bool = False, away: bool = False, headers: dict[str, str] = BEARER
+    ) -> Seen:
         context = browser.new_context(
-            viewport={"width": width, "height": 800}, color_scheme="dark" if dark else "light"
+            viewport={"width": width, "height": 800},
+            color_scheme="dark" if dark else "light",
+            extra_http_headers=headers,
         )
         context.set_default_timeout(PATIENCE)
         contexts.append(context)
@@ -142,8 +147,9 @@ def serve() -> Iterator[Callable[..., Serving]]:
     """Serves the page of a directory; gone when the test ends."""
     servings: list[Serving] = []
 
-    def serve(place: Path, port: int = 0, token: str = "") -> Serving:
-        servings.append(Serving(source_of(str(place)), Access("127.0.0.1", port, token)))
+    def serve(place: Path, port: int = 0, terminal: bool = False) -> Serving:
+        access = Access("127.0.0.1", port, TOKEN, terminal=terminal)
+        servings.append(Serving(source_of(str(place), lambda: CALLER), access))
         return servings[-1]
 
     yield serve
@@ -396,14 +402,21 @@ def test_a_search_begun_anew_takes_the_place_of_the_old(
     page.wait_for_function("document.querySelectorAll('table.trials tbody tr').length === 3")
 
 
+def test_the_link_of_a_terminal(serve: Callable[..., Serving], visit: Callable[..., Seen], tmp_path: Path) -> None:
+    serving = serve(write(tmp_path / "project"), terminal=True)
+    page = visit(serving.link, headers={}).page
+    page.locator(".plot .main-svg").first.wait_for()
+    assert page.url.split("#")[0] == serving.url, "the key is in no history"
+
+
 def test_the_login(serve: Callable[..., Serving], visit: Callable[..., Seen], tmp_path: Path) -> None:
-    serving = serve(write(tmp_path / "project"), token="secret")
-    seen = visit(serving.url, away=True)  # the console calls 401 an error
+    serving = serve(write(tmp_path / "project"))
+    seen = visit(serving.url, away=True, headers={})  # the console calls 401 an error
     page = seen.page
     page.get_by_label("token").fill("wrong")
     page.keyboard.press("Enter")
     page.get_by_role("alert").wait_for()
-    page.get_by_label("token").fill("secret")
+    page.get_by_label("token").fill(TOKEN.value)
     page.get_by_role("button", name="Log in").click()
     page.locator(".plot .main-svg").first.wait_for()
     seen.away = False

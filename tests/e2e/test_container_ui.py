@@ -24,6 +24,12 @@ def answer(url: str, **headers: str) -> httpx.Response:
             time.sleep(0.2)
 
 
+def bearer(stack: Stack) -> dict[str, str]:
+    """The header of those who know the token, which is in the volume alone."""
+    token = docker(*stack.compose("exec", "-T", "dashboard", "cat", "/token/token"), env=stack.env())
+    return {"Authorization": f"Bearer {token.strip()}"}
+
+
 def bindings(stack: Stack, service: str) -> set[str]:
     """The host addresses at which a service is published."""
     [container] = stack.containers(service)
@@ -45,10 +51,11 @@ def test_the_page_and_tensorboard_show_a_running_search(stack: Stack, ports: tup
     assert stack.up("-d", "--scale", "worker=2").returncode == 0
     page = f"http://127.0.0.1:{ports[0]}/"
     assert answer(page + "healthz").text == "ok"
-    with httpx.stream("GET", page + "api/events", timeout=120) as stream:
+    headers = bearer(stack)
+    with httpx.stream("GET", page + "api/events", headers=headers, timeout=120) as stream:
         assert any('"name": "sleep"' in line for line in stream.iter_lines())
-    [search] = httpx.get(page + "api/searches").json()["searches"]
-    assert httpx.get(f"{page}api/searches/{search['id']}").json()["header"]["max_trials"] == 12
+    [search] = httpx.get(page + "api/searches", headers=headers).json()["searches"]
+    assert httpx.get(f"{page}api/searches/{search['id']}", headers=headers).json()["header"]["max_trials"] == 12
     assert "TensorBoard" in answer(f"http://127.0.0.1:{ports[1]}/").text
     for service in ("dashboard", "tensorboard"):
         assert bindings(stack, service) == {"127.0.0.1"}
@@ -56,7 +63,7 @@ def test_the_page_and_tensorboard_show_a_running_search(stack: Stack, ports: tup
     stack.wait("chief", "worker")
     project = Path(stack.results / "sleep")
     assert len(list(project.glob("trial_*/trial.json"))) == 12
-    answered = httpx.get(f"{page}api/searches/{search['id']}").json()["header"]
+    answered = httpx.get(f"{page}api/searches/{search['id']}", headers=headers).json()["header"]
     assert (answered["state"], answered["counts"]) == ("ended", {"completed": 12}), "it stays"
     docker(*stack.compose("stop"), env=stack.env())
     assert [one.exit_code for one in stack.containers("dashboard")] == [0]
@@ -64,11 +71,14 @@ def test_the_page_and_tensorboard_show_a_running_search(stack: Stack, ports: tup
 
 def test_a_token_is_asked_for(stack: Stack, ports: tuple[int, int]) -> None:
     stack.program("sleep_trials.py", "--trials", "2")
-    stack.settings["CLUSTER_TOKEN"] = "secret"
     assert stack.up("-d", "dashboard").returncode == 0
     page = f"http://127.0.0.1:{ports[0]}/"
     assert answer(page + "api/searches").status_code == 401
-    assert answer(page + "api/searches", Authorization="Bearer secret").json()["searches"] == []
+    known = bearer(stack)
+    assert answer(page + "api/searches", **known).json()["searches"] == []
+    token = known["Authorization"].removeprefix("Bearer ")
+    [container] = stack.containers("dashboard")
+    assert token not in docker("inspect", container.id) + stack.logs("dashboard")
 
 
 def test_without_the_profile_there_is_neither(stack: Stack) -> None:

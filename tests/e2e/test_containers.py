@@ -5,6 +5,7 @@ is wide: the figure is for people, and a busy machine is not a bug.
 """
 
 import json
+import re
 from collections import Counter
 from pathlib import Path
 from typing import Any
@@ -78,6 +79,33 @@ def test_eight_trials_of_a_second_on_three_workers(stack: Stack, capsys: pytest.
             f"({last_end - first_grant:.1f} s to the last trial's end)"
         )
     assert last_exit - first_grant < 20
+
+
+def test_containers_may_do_little(stack: Stack) -> None:
+    """No root, no capabilities, nothing but the mounts to write to, and bounds; with every profile."""
+    whole = stack.compose("--profile", "ui", "--profile", "ray", "config", "--format", "json")
+    services = json.loads(docker(*whole, env=stack.env()))["services"]
+    assert set(services) == {
+        *("prepare", "chief", "worker", "dashboard", "tensorboard"),
+        *("ray-prepare", "ray", "ray-worker"),
+    }
+    for name, service in services.items():
+        assert (service["read_only"], service["cap_drop"]) == (True, ["ALL"]), name
+        assert service["security_opt"] == ["no-new-privileges:true"], name
+        assert not service.get("privileged"), name
+        if name.endswith("prepare"):  # gives directories away, and ends
+            assert service["network_mode"] == "none", name
+            continue
+        assert service["user"] == f"{UID}:{UID}", name
+        assert "cap_add" not in service, name
+        assert int(service["mem_limit"]) > 2**30, name
+        assert 100 < int(service["pids_limit"]) <= 4096, name
+    tried = "for d in / /opt /etc /workspace /tmp $HOME; do touch $d/x 2>/dev/null && echo wrote $d; done; id -u"
+    told = stack.run("bash", "-c", tried)
+    assert re.findall(r"^wrote \S+|^\d+$", told, re.MULTILINE) == [
+        *("wrote /workspace", "wrote /tmp", "wrote /home/cluster"),
+        str(UID),
+    ]
 
 
 def test_the_flagship_leaves_its_results_to_the_user(stack: Stack) -> None:

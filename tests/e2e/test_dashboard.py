@@ -12,6 +12,7 @@ from pathlib import Path
 import httpx
 import pytest
 
+from tests.access import BEARER
 from tests.e2e.launcher import PROGRAMS, Running, cluster
 from tests.made_up import MadeUp, write
 
@@ -22,7 +23,7 @@ def free_port() -> int:
 
 
 def searches(url: str) -> list[str]:
-    return [x["name"] for x in httpx.get(url + "api/searches").json()["searches"]]
+    return [x["name"] for x in httpx.get(url + "api/searches", headers=BEARER).json()["searches"]]
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
@@ -33,7 +34,7 @@ def test_it_serves_until_it_is_told_to_end(
     page = start("dashboard", "results", "--dashboard-address", "127.0.0.1:0")
     url = page.read_until(r"results is at (http://127.0.0.1:\d+/) \(Ctrl-C ends it\)")[1]
     assert searches(url) == ["one"]
-    with httpx.stream("GET", url + "api/events") as looking:
+    with httpx.stream("GET", url + "api/events", headers=BEARER) as looking:
         next(looking.iter_lines())
         page.process.send_signal(number)
         assert page.end() == 0, page.output
@@ -48,7 +49,7 @@ def test_what_it_cannot_serve_is_said_in_a_line(tmp_path: Path) -> None:
         for code, text, *words in (
             (2, "empty is no project directory", "empty"),
             (2, "none is not there", "none"),
-            (2, "could be read by others", project, "--dashboard-address", "0.0.0.0:0"),
+            (2, "could be read and changed on the way", project, "--dashboard-address", "192.0.2.1:0"),
             (2, "is no address", project, "--dashboard-address", "8080"),
             (5, "in use. Choose another address", project, "--dashboard-address", f"127.0.0.1:{port}"),
             (7, "no chief answers at 127.0.0.1:9", "127.0.0.1:9"),
@@ -76,7 +77,7 @@ def test_beside_a_search_and_gone_with_it(start: Callable[..., Running], tmp_pat
     address = f"127.0.0.1:{free_port()}"
     run = start("run", *options, "--dashboard", str(PROGRAMS / "sleep_trials.py"), CLUSTER_DASHBOARD_ADDRESS=address)
     run.read_until(f"the page is at http://{address}/")
-    with httpx.stream("GET", f"http://{address}/api/events", timeout=60) as stream:
+    with httpx.stream("GET", f"http://{address}/api/events", headers=BEARER, timeout=60) as stream:
         assert any('"name": "sleep"' in line for line in stream.iter_lines())
     assert run.end() == 0, run.output
     with pytest.raises(httpx.ConnectError):
@@ -85,7 +86,14 @@ def test_beside_a_search_and_gone_with_it(start: Callable[..., Running], tmp_pat
 
 def test_what_is_wrong_with_the_page_is_said_before_the_search(tmp_path: Path) -> None:
     for options in ([], ["--workers", "2"]):
-        words = ["run", *options, "--dashboard", "--dashboard-address", "0.0.0.0:80", str(PROGRAMS / "sleep_trials.py")]
+        words = [
+            "run",
+            *options,
+            "--dashboard",
+            "--dashboard-address",
+            "192.0.2.1:80",
+            str(PROGRAMS / "sleep_trials.py"),
+        ]
         done = cluster(tmp_path, *words)
         assert (done.returncode, len(done.stdout.splitlines())) == (2, 1), done.stdout
     assert not (tmp_path / "results").exists()
@@ -109,7 +117,7 @@ def test_a_chief_is_asked_from_outside(start: Callable[..., Running], tmp_path: 
     assert searches(url) == ["sleep"]
     chief.process.send_signal(signal.SIGKILL)
     chief.process.wait()
-    with httpx.stream("GET", url + "api/events", timeout=60) as stream:
+    with httpx.stream("GET", url + "api/events", headers=BEARER, timeout=60) as stream:
         assert any(re.search(r'"away": "the chief at \S+ does not answer"', line) for line in stream.iter_lines())
     assert searches(url) == ["sleep"]
 
@@ -124,5 +132,5 @@ def test_a_search_that_is_over_is_shown_as_it_ended(start: Callable[..., Running
     project = write(tmp_path / "project", MadeUp(trials=5, max_trials=5))
     page = start("dashboard", str(project), "--dashboard-address", "127.0.0.1:0")
     url = page.read_until(r"is at (\S+)")[1]
-    [search] = httpx.get(url + "api/searches").json()["searches"]
+    [search] = httpx.get(url + "api/searches", headers=BEARER).json()["searches"]
     assert search["state"] == "ended"

@@ -12,13 +12,14 @@ from prometheus_client.parser import text_string_to_metric_families
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 import cluster as package
+from tests.access import BEARER
 from tests.e2e.launcher import PROGRAMS, Running, cluster
 from tests.e2e.test_dashboard import free_port
 
 
 def scrape(address: str) -> dict[tuple[str, ...], float]:
     """Every sample by its name and the values of its labels."""
-    answer = httpx.get(f"http://{address}/metrics")
+    answer = httpx.get(f"http://{address}/metrics", headers=BEARER)
     assert answer.status_code == 200
     assert answer.headers["content-type"].startswith("text/plain; version=0.0.4")
     return {

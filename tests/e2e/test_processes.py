@@ -154,7 +154,7 @@ def test_a_chief_and_a_worker_over_a_port(start: Callable[..., Running], tmp_pat
 
 def test_a_stock_client_joins(start: Callable[..., Running], tmp_path: Path) -> None:
     program = [str(PROGRAMS / "sleep_trials.py"), "--trials", "4", "--seconds", "0"]
-    chief = start("chief", "--listen", "127.0.0.1:18771", *program)
+    chief = start("chief", "--listen", "127.0.0.1:18771", "--allow-stock-clients", *program)
     chief.read_until("the chief listens")
     variables = {
         "KERASTUNER_TUNER_ID": "stock0",
@@ -326,7 +326,14 @@ def test_a_program_that_goes_wrong(
         (["run", "--lease-seconds", "0", "x.py"], 2, "--lease-seconds"),
         (["nonsense"], 2, "nonsense"),
         (["chief", "--listen", "nonsense", "x.py"], 2, "'nonsense' is no address"),
-        (["chief", "--listen", "192.0.2.1:80", "x.py"], 5, "the chief cannot listen on 192.0.2.1:80"),
+        (["chief", "--listen", "192.0.2.1:80", "x.py"], 2, "could be read and changed on the way"),
+        (["chief", "--listen", "192.0.2.1:80", "--insecure", "x.py"], 5, "the chief cannot listen on 192.0.2.1:80"),
+        (["chief", "--tls-cert", "x.pem", "x.py"], 2, "--tls-cert is given and --tls-key is not"),
+        (["chief", "--tls-cert", "x.pem", "--tls-key", "y", "x.py"], 2, "--tls-cert x.pem cannot be read: No such"),
+        (["chief", "--tls-client-ca", "x.pem", "x.py"], 2, "which needs --tls-cert and --tls-key"),
+        (["chief", "--token-file", "none", "x.py"], 2, "the token file none cannot be read: No such file"),
+        (["worker", "--tls-ca", "x.pem", "x.py"], 2, "--tls-ca x.pem cannot be read: No such file"),
+        (["run", "--dashboard", "--dashboard-address", "80", "x.py"], 2, "'80' is no address"),
         (
             ["worker", "--chief", "127.0.0.1:9", "--connect-timeout", "0.2", "x.py"],
             7,
