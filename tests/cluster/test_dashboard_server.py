@@ -219,6 +219,7 @@ class TestToken:
                 assert isinstance(route, Route), f"{route} is of a kind that this test does not know"
                 paths.append(re.sub(r"{\w+}", "x", route.path))
         assert len(paths) > 10
+        assert OPEN == ("/healthz",)
         for path in {*paths, LOGIN, "/none"} - set(OPEN):
             for method in ("GET", "HEAD", "POST", "PUT", "DELETE", "OPTIONS"):
                 assert guarded.request(method, path).status_code == 401, f"{method} {path}"
