@@ -378,11 +378,17 @@ class Chief:
                 self._changed.wait(1.0)
             return self.searches[-1][0] if self.searches else None
 
-    def read(self, worker: str, index: int) -> str:
-        """The state of a search as JSON, for a trainer that has come to its end."""
+    def read(self, worker: str, index: int, *, stays: bool = False) -> str:
+        """The state of a search as JSON, for a trainer that has come to its end.
+
+        Args:
+            worker: Its worker.
+            index: The search's place in the program, from 0.
+            stays: Whether it has files to fetch: then the worker is done when it has left.
+        """
         state = self.searches[index][0].state_text()
         with self._changed:
-            if worker in self._here and index == len(self.searches) - 1:
+            if worker in self._here and index == len(self.searches) - 1 and not stays:
                 self._here[worker].done = True
                 self._changed.notify_all()
         return state

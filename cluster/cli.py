@@ -187,6 +187,28 @@ SlotDir = Annotated[
         envvar="CLUSTER_SLOT_DIR", help="Where this host's workers see which GPUs are taken; never a network disk."
     ),
 ]
+Scratch = Annotated[
+    Path | None,
+    typer.Option(
+        envvar="CLUSTER_SCRATCH",
+        help="Where to keep files of trials where the chief's directory is not here.  [default: TMPDIR, or /tmp]",
+    ),
+]
+Apart = Annotated[
+    bool,
+    typer.Option(
+        "--apart", envvar="CLUSTER_APART", help="Keep them there, and send them, though the directory is here."
+    ),
+]
+UploadGb = Annotated[
+    float,
+    typer.Option(
+        envvar="CLUSTER_UPLOAD_GB", min=0.001, help="How many GB a worker elsewhere may send of one trial's files."
+    ),
+]
+FreeGb = Annotated[
+    float, typer.Option(envvar="CLUSTER_FREE_GB", min=0.0, help="How many GB of the disk they leave free.")
+]
 CpusPerTrial = Annotated[
     float | None,
     typer.Option(envvar="CLUSTER_CPUS_PER_TRIAL", min=0.01, help="Cores of a trial on Ray.  [default: an equal part]"),
@@ -382,6 +404,8 @@ def chief(
     prune: Prune = None,
     prune_min_epochs: PruneMinEpochs = 2,
     prune_factor: PruneFactor = 2,
+    upload_gb: UploadGb = 10.0,
+    free_gb: FreeGb = 1.0,
     linger_seconds: Annotated[
         float,
         typer.Option(
@@ -485,6 +509,8 @@ def worker(
     slots_per_gpu: SlotsPerGpu = 1,
     allow_cpu: AllowCpu = False,
     slot_dir: SlotDir = SLOT_DIRECTORY,
+    scratch: Scratch = None,
+    apart: Apart = False,
     token_file: TokenFile = None,
     tls_ca: TlsCa = None,
     tls_cert: TlsCert = None,
@@ -507,7 +533,9 @@ def worker(
     client = ChiefClient(check_address(chief_address), caller(*access), patience)
     own = tuple(word for word, wanted in (("--verbose", verbose), ("--log-json", log_json)) if wanted)
     own += caller_words(*access)
-    options = supervisor.Options(connect_timeout, patience, drain_seconds, recycle_after, recycle_gb, hide_trials, own)
+    options = supervisor.Options(
+        connect_timeout, patience, drain_seconds, recycle_after, recycle_gb, hide_trials, scratch, apart, own
+    )
     here = supervisor.Worker(program, client, name or supervisor.default_name(), options, place)
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda signum, _: here.happenings.put(supervisor.Stop(signum)))
@@ -559,6 +587,8 @@ def trainer(
     slot_files: Annotated[str, typer.Option("--slot-files")] = "",
     packed: Annotated[bool, typer.Option("--packed")] = False,
     alone: Annotated[bool, typer.Option("--alone")] = False,
+    scratch: Scratch = None,
+    apart: Apart = False,
     token_file: TokenFile = None,
     tls_ca: TlsCa = None,
     tls_cert: TlsCert = None,
@@ -586,7 +616,7 @@ def trainer(
     client = ChiefClient(chief_address, caller(token_file, tls_ca, tls_cert, tls_key), patience)
     here = Device(device, memory_share is not None, packed, alone)
     asides = Asides(word) if word else None
-    role = WorkerRole(client, worker_name, trainer_id, recycle_after, recycle_gb, here, share, asides)
+    role = WorkerRole(client, worker_name, trainer_id, recycle_after, recycle_gb, here, share, asides, scratch, apart)
     if leash_end is not None:
         leash.hold(leash_end, leash.vanish, role.hear)
     _hold_slot(slot_files)

@@ -107,6 +107,11 @@ class LeaseTable:
         with self._lock:
             return self._ended.get(trial_id) == attempt
 
+    def was_last(self, trial_id: str, attempt: int) -> bool:
+        """Whether no later attempt at the trial was granted, be this one over or not."""
+        with self._lock:
+            return self._attempts.get(trial_id) == attempt
+
     def end(self, trial_id: str, attempt: int) -> None:
         """The worker ended its attempt: the lease is gone, and a repeat of the call is known as such.
 

@@ -76,18 +76,23 @@ class Told:
         project: The project directory.
         worker: The worker's name.
         device: What it runs on; may be empty.
+        sent: The search, as its place in the program and its id, to whose chief the log is sent; None: it is there.
     """
 
-    def __init__(self, asides: Asides, project: Path, worker: str, device: str) -> None:
+    def __init__(
+        self, asides: Asides, project: Path, worker: str, device: str, sent: tuple[int, str] | None = None
+    ) -> None:
         self._asides = asides
         self._project = project
+        self._sent = sent
         self._about = (worker, device)
         self._begun = False
 
     def begin(self, trial: str, attempt: int, values: Mapping[str, Any]) -> None:
         """From here on it is this trial's."""
         self._begun = True
-        self._asides.tell(log=str(log_of(self._project, trial)), heading=heading(attempt, *self._about, values))
+        sent = {} if self._sent is None else {"search": self._sent, "trial": trial, "attempt": attempt}
+        self._asides.tell(log=str(log_of(self._project, trial)), heading=heading(attempt, *self._about, values), **sent)
 
     def end(self, outcome: str = "", message: str = "") -> None:
         """Here the trial ends, if one has begun."""

@@ -20,6 +20,8 @@ class Policy:
         stop_at: The objective's value at which no further trial is begun.
         max_failures: How many failed trials in a row end the search, where it differs from the oracle's own limit.
         keep_checkpoints: How many trials, the best, keep their checkpoint.
+        upload_gb: How many gigabytes a worker without the chief's disk may send of a trial's files.
+        free_gb: How many gigabytes of the chief's disk stay free of them.
         losses_in_a_row: How many trials in a row a worker may lose before it is set aside.
         prune: By which rule trials are stopped early, one of `prune.RULES`.
         prune_min_epochs: After how many epochs a trial is judged for the first time.
@@ -35,6 +37,8 @@ class Policy:
     stop_at: float | None = None
     max_failures: int | None = None
     keep_checkpoints: int | None = None
+    upload_gb: float = 10.0
+    free_gb: float = 1.0
     losses_in_a_row: int | None = 3
     prune: str | None = None
     prune_min_epochs: int = 2

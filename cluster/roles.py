@@ -33,9 +33,11 @@ from cluster.program import Identity, Program, own_traceback
 from cluster.record import Record
 from cluster.report.background import Drawings, should_prepare
 from cluster.rpc.client import ChiefClient, RemoteSession
+from cluster.rpc.files import RemoteFiles
 from cluster.search import Search
-from cluster.state import LOCK, EventLog, ensure_writable, hold_project
+from cluster.state import LOCK, EventLog, ensure_writable, hold_project, mark_of
 from cluster.trainer import ANYTHING, DRAINED, RECYCLED, Device, Leave, LocalSession, OracleProxy
+from cluster.transfer.mirror import Mirror, sees
 
 log = logging.getLogger(__name__)
 
@@ -296,6 +298,8 @@ class WorkerRole:
         recycle_gb: At how many gigabytes of resident memory it does; None: never.
         device: What this process runs on.
         share: Its share of the host's cores.
+        scratch: Where the files of trials are kept where the chief's directory is not here.
+        apart: Whether they are kept there in any case.
         asides: The way to the supervisor, who keeps the output of trials; None: nobody does.
     """
 
@@ -313,8 +317,12 @@ class WorkerRole:
         device: Device = ANYTHING,
         share: CoreShare | None = None,
         asides: Asides | None = None,
+        scratch: Path | None = None,
+        apart: bool = False,
     ) -> None:
         self._asides = asides
+        self._scratch = scratch
+        self._apart = apart
         self.tuner_id = worker
         self.searches = 0
         self._client = client
@@ -348,6 +356,8 @@ class WorkerRole:
 
     def _between_epochs(self) -> None:
         if self._draining:
+            if self._proxy is not None and self._proxy.busy:
+                self._proxy.keep_files()
             raise Leave(DRAINED)
 
     def _between_trials(self) -> None:
@@ -372,22 +382,25 @@ class WorkerRole:
         index = self.searches
         self.searches += 1
         directory, project, search_id = self._client.open_search(index, describe(tuner))
-        if not (Path(directory) / project / LOCK).exists():
-            raise DirectoryError(
-                f"the chief's project directory {Path(directory) / project} is not here. Chief and workers need a "
-                "shared directory, at the same path"
-            )
-        seams.adopt_directory(tuner, directory, project)
+        mirror = None
+        if self._apart or not sees(Path(directory) / project, mark_of(search_id)):
+            mirror = self._mirror(Path(directory) / project, index, search_id)
+            directory, project = str(mirror.project.parent), mirror.project.name
+        seams.adopt_directory(tuner, directory, project, None if mirror is None else mirror.need)
         oracle = tuner.oracle
         device, packed = self._device.name, self._device.packed
         session = RemoteSession(self._client, index, self.tuner_id, self._trainer, search_id, device, packed)
-        output = self._output(Path(directory) / project)
+        output = self._output(Path(directory) / project, (index, search_id) if mirror is not None else None)
+        hooks = self._between_trials, self._between_epochs
         tuner.oracle = self._proxy = OracleProxy(
-            oracle, session, seams.trial_class(), self._between_trials, self._between_epochs, self._device, output
+            oracle, session, seams.trial_class(), *hooks, self._device, output, mirror
         )
         try:
             loop()
-            state = session.state()
+            state = session.state(stays=mirror is not None)
+            if mirror is not None:
+                for trial in session.best_trials(1):  # what programs ask for, be the chief gone by then
+                    mirror.need(trial.trial_id)
         except TrainerAhead as ahead:
             log.info("%s; the program begins again", ahead)
             raise Leave(RECYCLED) from None
@@ -402,8 +415,18 @@ class WorkerRole:
             self._granted_before += self._proxy.granted
         seams.restore(oracle, state["oracle"], state["trials"])
 
-    def _output(self, project: Path) -> Output:
-        return Unkept() if self._asides is None else Told(self._asides, project, self.tuner_id, self._device.name)
+    def _mirror(self, chief: Path, index: int, search_id: str) -> Mirror:
+        """Where this process keeps the files of a search whose directory it does not see."""
+        if self._scratch is None:
+            raise DirectoryError(f"the chief's project directory {chief} is not here, and there is no --scratch")
+        log.info("the chief's %s is not here: files of trials go to the chief, and come from it", chief)
+        project = self._scratch / f"{index}-{search_id}" / chief.name
+        return Mirror(project, RemoteFiles(self._client, index, search_id))
+
+    def _output(self, project: Path, sent: tuple[int, str] | None) -> Output:
+        if self._asides is None:
+            return Unkept()
+        return Told(self._asides, project, self.tuner_id, self._device.name, sent)
 
     def raised(self, traceback: str) -> bool:
         """Whether this process shows the program's traceback: only where the chief cannot."""

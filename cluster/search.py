@@ -27,8 +27,9 @@ from cluster.past import Past
 from cluster.policy import Policy
 from cluster.pruning import Pruning, Verdict
 from cluster.seams import CHANGE, FINISHED, OwnedOracle
-from cluster.state import EPOCHS, EventLog, cannot_save, is_of_the_disk
+from cluster.state import EPOCHS, EventLog, cannot_save, is_of_the_disk, mark
 from cluster.thinking import Thinking
+from cluster.transfer.store import Store
 
 log = logging.getLogger(__name__)
 
@@ -65,6 +66,7 @@ class Search:
 
     Attributes:
         id: Its name among all searches of all programs; a trainer that was in another one has to begin again.
+        files: What workers without this disk send of trials' files, and fetch.
 
     Args:
         oracle: The oracle, owned from now on until `close`.
@@ -136,6 +138,9 @@ class Search:
                 self._restored.add((trial_id, past.attempts[trial_id]))
                 self._began[trial_id] = clock() - max(0.0, time.time() - granted)
                 oracle.resume(trial_id, worker)
+        limits = int(1e9 * policy.upload_gb), int(1e9 * policy.free_gb)
+        self.files = Store(directory, self.leases, self._step, *limits)
+        self.files.keep_only((lease.trial_id, lease.attempt) for lease in self.leases.open)
         self._over = after_crash and past.over
         self._seconds_before = past.seconds
         self._began_at = clock()
@@ -282,6 +287,7 @@ class Search:
                     self.fail(error)
                 raise
             resume.forget(self.directory / f"trial_{trial.trial_id}")
+            self.files.forget(trial.trial_id)
             self._losses_in_a_row.pop(lease.worker, None)
             if kept.status == "INVALID":
                 self._pruning.forget(trial.trial_id)
@@ -335,6 +341,7 @@ class Search:
         """Writes that the search goes on from here, and what is known about it."""
         objective = self._owned.oracle.objective
         with self._step():
+            mark(self.directory, self.id)
             self._owned.save()
             self._events.append(
                 "search_begin",
@@ -439,6 +446,7 @@ class Search:
                         self._owned.save()
             self._thinking.close()
             self._owned.release()
+            self.files.keep_only((lease.trial_id, lease.attempt) for lease in self.leases.open)
             self._events.close()
             self._epochs.close()
         self._thinking.join(THOUGHT_SECONDS)
@@ -583,6 +591,7 @@ class Search:
         if out_of_memory:
             self._ran_out.add(trial_id)
         self.leases.drop(trial_id)  # not before it is on disk, for the same reason
+        self.files.forget(trial_id)
         self._losses[trial_id] = losses
         self._losses_in_a_row[lease.worker] += int(counted)
         if counted and (aside := self.set_aside(lease.worker)) is not None:

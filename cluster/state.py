@@ -195,6 +195,27 @@ def hold_project(directory: Path) -> Iterator[None]:
         yield
 
 
+def mark_of(search: str) -> str:
+    """The name of the file by which a worker knows that it sees the directory of this very search."""
+    return f".search-{search}"
+
+
+def mark(directory: Path, search: str) -> None:
+    """Marks a project directory as that of a search, and of no search before.
+
+    Raises:
+        CannotSave: the directory cannot be written.
+    """
+    new = directory / mark_of(search)
+    try:
+        new.touch()
+        for path in directory.glob(mark_of("*")):
+            if path != new:
+                path.unlink()
+    except OSError as error:
+        raise cannot_save(new, error) from error
+
+
 def set_aside_damaged(directory: Path) -> list[Path]:
     """Moves trial files that are no JSON out of the search's way, to `trial.json.damaged`, and says so.
 

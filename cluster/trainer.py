@@ -6,16 +6,18 @@ not know where the search is: `Session` is either the search itself, in this pro
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-from cluster.errors import LeaseLost
+from cluster.errors import DirectoryError, LeaseLost
 from cluster.logs import Output, Unkept
 from cluster.program import without_own_frames
 from cluster.search import Answer, Grant, Search
+from cluster.transfer.mirror import Files, Shared
 
 log = logging.getLogger(__name__)
 
@@ -111,6 +113,7 @@ class OracleProxy:
         between_epochs: Called when an epoch is over and saved; may raise `Leave`.
         device: What this process runs on.
         output: Where the output of trials goes.
+        files: What becomes of their files.
     """
 
     def __init__(
@@ -122,10 +125,12 @@ class OracleProxy:
         between_epochs: Callable[[], None] = lambda: None,
         device: Device = ANYTHING,
         output: Output | None = None,
+        files: Files | None = None,
     ) -> None:
         own = {
             "_between_trials": between_trials,
-            "after_epoch": between_epochs,
+            "_between_epochs": between_epochs,
+            "_files": files or Shared(),
             "_output": output or Unkept(),
             "busy": False,  # whether a trial is in hand
             "granted": 0,  # trials so far
@@ -153,7 +158,8 @@ class OracleProxy:
         return self
 
     _between_trials: Callable[[], None]
-    after_epoch: Callable[[], None]
+    _between_epochs: Callable[[], None]
+    _files: Files
     busy: bool
     granted: int
     _output: Output
@@ -183,6 +189,7 @@ class OracleProxy:
                 self._attempts[answer.trial.trial_id] = answer.attempt
                 if answer.ran_out:
                     self._last_chance.add(answer.trial.trial_id)
+                self._files.begin(answer.trial.trial_id, answer.attempt)
                 self._output.begin(answer.trial.trial_id, answer.attempt, answer.trial.hyperparameters.values)
                 return answer.trial
             if answer is Answer.ALONE:
@@ -191,6 +198,16 @@ class OracleProxy:
                 raise Leave(RECYCLED)  # another has taken it, and others wait for this device
             if answer is Answer.OVER:
                 return self._trial_class(self._oracle.get_space(), trial_id="none", status="STOPPED")
+
+    def after_epoch(self) -> None:
+        """An epoch is over and saved; may raise `Leave`."""
+        self._files.offer()
+        self._between_epochs()
+
+    def keep_files(self) -> None:
+        """Returns when what the trial in hand has written is the chief's, or cannot be."""
+        with contextlib.suppress(LeaseLost, DirectoryError):
+            self._files.flush()
 
     def attempt_of(self, trial_id: str) -> int:
         """The number of this attempt at a trial."""
@@ -235,6 +252,7 @@ class OracleProxy:
     def end_trial(self, trial: Any) -> None:
         """Ends the trial, unless it was given to another worker meanwhile: then this result is dropped."""
         attempt = self._attempts.pop(trial.trial_id, 0)
+        self._keep_files_of(trial)
         if trial.message:
             trial.message = without_own_frames(trial.message)
         outcome = "failed" if trial.status == "INVALID" else str(trial.status).lower()  # whether it runs again or not
@@ -245,7 +263,18 @@ class OracleProxy:
             self._session.end_trial(trial, attempt)
         except LeaseLost as lost:
             log.warning("the result of trial %s is dropped: %s", trial.trial_id, lost)
+        self._files.end()
         self.busy = False
+
+    def _keep_files_of(self, trial: Any) -> None:
+        """A trial whose files cannot be kept has not completed; one that has failed may leave some."""
+        try:
+            self._files.flush()
+        except LeaseLost:
+            pass  # which the end of the trial will find, too
+        except DirectoryError as error:
+            if trial.status == "COMPLETED":
+                trial.status, trial.message = "INVALID", f"its files cannot be kept: {error}"
 
     def get_trial(self, trial_id: str) -> Any:
         """The oracle's copy of a trial."""

@@ -22,6 +22,7 @@ from cluster import asides
 from cluster.leash import Leash
 from cluster.logs import TrialLog
 from cluster.notices import is_notice
+from cluster.transfer.logsend import LogSender
 
 log = logging.getLogger(__name__)
 
@@ -40,6 +41,7 @@ class TrainerProcess:
         environment: Variables of its own, beside those of this process.
         files: Descriptors that it inherits.
         hide: Whether what its trials write is in their logs alone.
+        send: Sends a log to the chief, given what the trainer has told of it; for trainers that do not see its disk.
     """
 
     def __init__(
@@ -50,9 +52,12 @@ class TrainerProcess:
         files: Sequence[int] = (),
         *,
         hide: bool = False,
+        send: Callable[[Mapping[str, Any]], LogSender] | None = None,
     ) -> None:
         self._hide = hide
+        self._send = send
         self._log: TrialLog | None = None  # of the trial that runs
+        self._sender: LogSender | None = None
         self._word = asides.new_word()
         command = [*command[:2], "--asides", self._word, *command[2:]]
         self._last: deque[bytes] = deque(maxlen=LAST_LINES)
@@ -96,11 +101,16 @@ class TrainerProcess:
         self._close_log(str(told.get("closing", "")))
         if told.get("log"):
             self._log = TrialLog(Path(str(told["log"])), str(told.get("heading", "")))
+            if "search" in told and self._send is not None:
+                self._sender = self._send(told)
 
     def _close_log(self, last: str) -> None:
         log, self._log = self._log, None
         if log is not None:
             log.close(last)
+        sender, self._sender = self._sender, None
+        if sender is not None:
+            sender.close()
 
     def _wait(self) -> None:
         code = self._process.wait()

@@ -6,6 +6,7 @@ nor the program, so that nothing the trainer does can starve a heartbeat.
 
 from __future__ import annotations
 
+import functools
 import logging
 import os
 import queue
@@ -15,8 +16,10 @@ import sys
 import threading
 import time
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
 
 from cluster import cores
 from cluster.chief import Share
@@ -25,9 +28,12 @@ from cluster.placement import Place, Placement
 from cluster.program import Program
 from cluster.rpc import cluster_pb2 as pb
 from cluster.rpc.client import ChiefClient
+from cluster.rpc.files import RemoteFiles
 from cluster.slots import Wish
 from cluster.trainer import OUT_OF_MEMORY, RECYCLED, WANTS_ALONE
 from cluster.trainer_process import TrainerProcess
+from cluster.transfer.logsend import LogSender
+from cluster.transfer.scratch import scratch_directory
 
 log = logging.getLogger(__name__)
 
@@ -80,6 +86,8 @@ class Options:
         recycle_after: After how many trials the trainer is replaced; None: never.
         recycle_gb: At how many gigabytes of memory it is replaced; None: never.
         hide: Whether what trials write is in their logs alone, and not passed on.
+        scratch: Where trainers keep files of trials where the chief's directory is not here; None: the system's place.
+        apart: Whether they keep them there in any case.
         words: Options of every trainer, as on its command line.
     """
 
@@ -89,6 +97,8 @@ class Options:
     recycle_after: int | None = None
     recycle_gb: float | None = None
     hide: bool = False
+    scratch: Path | None = None
+    apart: bool = False
     words: tuple[str, ...] = ()
 
 
@@ -124,6 +134,7 @@ class Worker:
         self._due: queue.SimpleQueue[None] = queue.SimpleQueue()  # one for each beat that is to be sent
         self._goodbye: str | None = None
         self._leave = threading.Event()
+        self._scratch = Path()
         self._is_waiting = False
         self._said: object = None  # what was last said about the device
         self._trainer: TrainerProcess | None = None
@@ -141,6 +152,10 @@ class Worker:
         """
         if not self._find_chief():
             return 0
+        with scratch_directory(self._options.scratch) as self._scratch:
+            return self._work()
+
+    def _work(self) -> int:
         self._look_for_place()
         attendance = threading.Thread(target=self._attend, name="attendance", daemon=True)
         attendance.start()
@@ -275,6 +290,7 @@ class Worker:
         self._trainer_id = uuid.uuid4().hex[:12]
         options = ["--chief", self._client.address, "--worker", self._name, "--trainer", self._trainer_id]
         options += ["--patience", str(self._options.patience), *self._options.words]
+        options += ["--scratch", str(self._scratch), *(["--apart"] if self._options.apart else [])]
         if self._options.recycle_after is not None:
             options += ["--recycle-after", str(self._options.recycle_after)]
         if self._options.recycle_gb is not None:
@@ -297,9 +313,16 @@ class Worker:
             place.environment,
             place.files,
             hide=self._options.hide,
+            send=self._send_log,
         )
         if self._own_cores() != own:  # dealt again in this very moment
             self._trainer.tell(f"cores {cores.to_text(self._own_cores())}")
+
+    def _send_log(self, told: Mapping[str, Any]) -> LogSender:
+        """A trial's log is in the trainer's own directory: it is sent to the chief."""
+        index, search_id = told["search"]
+        append = RemoteFiles(self._client, index, search_id, patience=0.0).append_log
+        return LogSender(Path(told["log"]), functools.partial(append, told["trial"], told["attempt"]))
 
     def _trainer_has_ended(self, code: int) -> int | None:
         trainer, self._trainer = self._trainer, None

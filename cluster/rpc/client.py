@@ -348,8 +348,13 @@ class RemoteSession:
         """Ends the search with an error that KerasTuner calls fatal."""
         self._call("AbortSearch", pb.AbortSearchRequest(search=self._index, worker=self._worker, traceback=traceback))
 
-    def state(self) -> dict[str, Any]:
-        """All that the search's oracle knows."""
-        body = self._call("GetState", pb.GetStateRequest(search=self._index, worker=self._worker)).body
+    def state(self, *, stays: bool = False) -> dict[str, Any]:
+        """All that the search's oracle knows.
+
+        Args:
+            stays: Whether there are files to fetch: the chief then waits until this worker has left.
+        """
+        request = pb.GetStateRequest(search=self._index, worker=self._worker, stays=stays)
+        body = self._call("GetState", request).body
         state: dict[str, Any] = json.loads(body)
         return state

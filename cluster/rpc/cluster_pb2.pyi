@@ -273,13 +273,119 @@ class UpdateSpaceRequest(_message.Message):
     space: str
     def __init__(self, search: _Optional[int] = ..., space: _Optional[str] = ...) -> None: ...
 
+class PutPieceRequest(_message.Message):
+    __slots__ = ("search", "trial_id", "attempt", "digest", "size", "offset", "data")
+    SEARCH_FIELD_NUMBER: _ClassVar[int]
+    TRIAL_ID_FIELD_NUMBER: _ClassVar[int]
+    ATTEMPT_FIELD_NUMBER: _ClassVar[int]
+    DIGEST_FIELD_NUMBER: _ClassVar[int]
+    SIZE_FIELD_NUMBER: _ClassVar[int]
+    OFFSET_FIELD_NUMBER: _ClassVar[int]
+    DATA_FIELD_NUMBER: _ClassVar[int]
+    search: int
+    trial_id: str
+    attempt: int
+    digest: str
+    size: int
+    offset: int
+    data: bytes
+    def __init__(self, search: _Optional[int] = ..., trial_id: _Optional[str] = ..., attempt: _Optional[int] = ..., digest: _Optional[str] = ..., size: _Optional[int] = ..., offset: _Optional[int] = ..., data: _Optional[bytes] = ...) -> None: ...
+
+class PutPieceReply(_message.Message):
+    __slots__ = ("offset",)
+    OFFSET_FIELD_NUMBER: _ClassVar[int]
+    offset: int
+    def __init__(self, offset: _Optional[int] = ...) -> None: ...
+
+class TrialFile(_message.Message):
+    __slots__ = ("name", "size", "digest")
+    NAME_FIELD_NUMBER: _ClassVar[int]
+    SIZE_FIELD_NUMBER: _ClassVar[int]
+    DIGEST_FIELD_NUMBER: _ClassVar[int]
+    name: str
+    size: int
+    digest: str
+    def __init__(self, name: _Optional[str] = ..., size: _Optional[int] = ..., digest: _Optional[str] = ...) -> None: ...
+
+class CommitFilesRequest(_message.Message):
+    __slots__ = ("search", "trial_id", "attempt", "files")
+    SEARCH_FIELD_NUMBER: _ClassVar[int]
+    TRIAL_ID_FIELD_NUMBER: _ClassVar[int]
+    ATTEMPT_FIELD_NUMBER: _ClassVar[int]
+    FILES_FIELD_NUMBER: _ClassVar[int]
+    search: int
+    trial_id: str
+    attempt: int
+    files: _containers.RepeatedCompositeFieldContainer[TrialFile]
+    def __init__(self, search: _Optional[int] = ..., trial_id: _Optional[str] = ..., attempt: _Optional[int] = ..., files: _Optional[_Iterable[_Union[TrialFile, _Mapping]]] = ...) -> None: ...
+
+class CommitFilesReply(_message.Message):
+    __slots__ = ("missing",)
+    MISSING_FIELD_NUMBER: _ClassVar[int]
+    missing: _containers.RepeatedScalarFieldContainer[str]
+    def __init__(self, missing: _Optional[_Iterable[str]] = ...) -> None: ...
+
+class ListFilesRequest(_message.Message):
+    __slots__ = ("search", "trial_id")
+    SEARCH_FIELD_NUMBER: _ClassVar[int]
+    TRIAL_ID_FIELD_NUMBER: _ClassVar[int]
+    search: int
+    trial_id: str
+    def __init__(self, search: _Optional[int] = ..., trial_id: _Optional[str] = ...) -> None: ...
+
+class FileList(_message.Message):
+    __slots__ = ("files",)
+    FILES_FIELD_NUMBER: _ClassVar[int]
+    files: _containers.RepeatedCompositeFieldContainer[TrialFile]
+    def __init__(self, files: _Optional[_Iterable[_Union[TrialFile, _Mapping]]] = ...) -> None: ...
+
+class GetPieceRequest(_message.Message):
+    __slots__ = ("search", "trial_id", "name", "offset")
+    SEARCH_FIELD_NUMBER: _ClassVar[int]
+    TRIAL_ID_FIELD_NUMBER: _ClassVar[int]
+    NAME_FIELD_NUMBER: _ClassVar[int]
+    OFFSET_FIELD_NUMBER: _ClassVar[int]
+    search: int
+    trial_id: str
+    name: str
+    offset: int
+    def __init__(self, search: _Optional[int] = ..., trial_id: _Optional[str] = ..., name: _Optional[str] = ..., offset: _Optional[int] = ...) -> None: ...
+
+class Piece(_message.Message):
+    __slots__ = ("data",)
+    DATA_FIELD_NUMBER: _ClassVar[int]
+    data: bytes
+    def __init__(self, data: _Optional[bytes] = ...) -> None: ...
+
+class AppendLogRequest(_message.Message):
+    __slots__ = ("search", "trial_id", "attempt", "at", "data")
+    SEARCH_FIELD_NUMBER: _ClassVar[int]
+    TRIAL_ID_FIELD_NUMBER: _ClassVar[int]
+    ATTEMPT_FIELD_NUMBER: _ClassVar[int]
+    AT_FIELD_NUMBER: _ClassVar[int]
+    DATA_FIELD_NUMBER: _ClassVar[int]
+    search: int
+    trial_id: str
+    attempt: int
+    at: int
+    data: bytes
+    def __init__(self, search: _Optional[int] = ..., trial_id: _Optional[str] = ..., attempt: _Optional[int] = ..., at: _Optional[int] = ..., data: _Optional[bytes] = ...) -> None: ...
+
+class AppendLogReply(_message.Message):
+    __slots__ = ("at",)
+    AT_FIELD_NUMBER: _ClassVar[int]
+    at: int
+    def __init__(self, at: _Optional[int] = ...) -> None: ...
+
 class GetStateRequest(_message.Message):
-    __slots__ = ("search", "worker")
+    __slots__ = ("search", "worker", "stays")
     SEARCH_FIELD_NUMBER: _ClassVar[int]
     WORKER_FIELD_NUMBER: _ClassVar[int]
+    STAYS_FIELD_NUMBER: _ClassVar[int]
     search: int
     worker: str
-    def __init__(self, search: _Optional[int] = ..., worker: _Optional[str] = ...) -> None: ...
+    stays: bool
+    def __init__(self, search: _Optional[int] = ..., worker: _Optional[str] = ..., stays: bool = ...) -> None: ...
 
 class WatchRequest(_message.Message):
     __slots__ = ("search_id", "mark", "version", "wait_seconds")

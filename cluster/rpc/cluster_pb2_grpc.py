@@ -105,6 +105,31 @@ class ClusterStub(object):
                 request_serializer=cluster_dot_rpc_dot_cluster__pb2.UpdateSpaceRequest.SerializeToString,
                 response_deserializer=cluster_dot_rpc_dot_cluster__pb2.Empty.FromString,
                 _registered_method=True)
+        self.PutPiece = channel.unary_unary(
+                '/keras_tuning_cluster.Cluster/PutPiece',
+                request_serializer=cluster_dot_rpc_dot_cluster__pb2.PutPieceRequest.SerializeToString,
+                response_deserializer=cluster_dot_rpc_dot_cluster__pb2.PutPieceReply.FromString,
+                _registered_method=True)
+        self.CommitFiles = channel.unary_unary(
+                '/keras_tuning_cluster.Cluster/CommitFiles',
+                request_serializer=cluster_dot_rpc_dot_cluster__pb2.CommitFilesRequest.SerializeToString,
+                response_deserializer=cluster_dot_rpc_dot_cluster__pb2.CommitFilesReply.FromString,
+                _registered_method=True)
+        self.ListFiles = channel.unary_unary(
+                '/keras_tuning_cluster.Cluster/ListFiles',
+                request_serializer=cluster_dot_rpc_dot_cluster__pb2.ListFilesRequest.SerializeToString,
+                response_deserializer=cluster_dot_rpc_dot_cluster__pb2.FileList.FromString,
+                _registered_method=True)
+        self.GetPiece = channel.unary_unary(
+                '/keras_tuning_cluster.Cluster/GetPiece',
+                request_serializer=cluster_dot_rpc_dot_cluster__pb2.GetPieceRequest.SerializeToString,
+                response_deserializer=cluster_dot_rpc_dot_cluster__pb2.Piece.FromString,
+                _registered_method=True)
+        self.AppendLog = channel.unary_unary(
+                '/keras_tuning_cluster.Cluster/AppendLog',
+                request_serializer=cluster_dot_rpc_dot_cluster__pb2.AppendLogRequest.SerializeToString,
+                response_deserializer=cluster_dot_rpc_dot_cluster__pb2.AppendLogReply.FromString,
+                _registered_method=True)
         self.GetState = channel.unary_unary(
                 '/keras_tuning_cluster.Cluster/GetState',
                 request_serializer=cluster_dot_rpc_dot_cluster__pb2.GetStateRequest.SerializeToString,
@@ -218,6 +243,40 @@ class ClusterServicer(object):
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def PutPiece(self, request, context):
+        """What follows is for workers that do not see the chief's disk. A piece of a content of the trial that a worker holds.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def CommitFiles(self, request, context):
+        """The trial's directory is to hold these files and no others. What has yet to come is in the answer.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ListFiles(self, request, context):
+        """What a trial's directory holds.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def GetPiece(self, request, context):
+        """Missing associated documentation comment in .proto file."""
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def AppendLog(self, request, context):
+        """What a trial has printed.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def GetState(self, request, context):
         """All that the oracle knows, for a trainer that has come to the end of the search.
         """
@@ -311,6 +370,31 @@ def add_ClusterServicer_to_server(servicer, server):
                     servicer.UpdateSpace,
                     request_deserializer=cluster_dot_rpc_dot_cluster__pb2.UpdateSpaceRequest.FromString,
                     response_serializer=cluster_dot_rpc_dot_cluster__pb2.Empty.SerializeToString,
+            ),
+            'PutPiece': grpc.unary_unary_rpc_method_handler(
+                    servicer.PutPiece,
+                    request_deserializer=cluster_dot_rpc_dot_cluster__pb2.PutPieceRequest.FromString,
+                    response_serializer=cluster_dot_rpc_dot_cluster__pb2.PutPieceReply.SerializeToString,
+            ),
+            'CommitFiles': grpc.unary_unary_rpc_method_handler(
+                    servicer.CommitFiles,
+                    request_deserializer=cluster_dot_rpc_dot_cluster__pb2.CommitFilesRequest.FromString,
+                    response_serializer=cluster_dot_rpc_dot_cluster__pb2.CommitFilesReply.SerializeToString,
+            ),
+            'ListFiles': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListFiles,
+                    request_deserializer=cluster_dot_rpc_dot_cluster__pb2.ListFilesRequest.FromString,
+                    response_serializer=cluster_dot_rpc_dot_cluster__pb2.FileList.SerializeToString,
+            ),
+            'GetPiece': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetPiece,
+                    request_deserializer=cluster_dot_rpc_dot_cluster__pb2.GetPieceRequest.FromString,
+                    response_serializer=cluster_dot_rpc_dot_cluster__pb2.Piece.SerializeToString,
+            ),
+            'AppendLog': grpc.unary_unary_rpc_method_handler(
+                    servicer.AppendLog,
+                    request_deserializer=cluster_dot_rpc_dot_cluster__pb2.AppendLogRequest.FromString,
+                    response_serializer=cluster_dot_rpc_dot_cluster__pb2.AppendLogReply.SerializeToString,
             ),
             'GetState': grpc.unary_unary_rpc_method_handler(
                     servicer.GetState,
@@ -707,6 +791,141 @@ class Cluster(object):
             '/keras_tuning_cluster.Cluster/UpdateSpace',
             cluster_dot_rpc_dot_cluster__pb2.UpdateSpaceRequest.SerializeToString,
             cluster_dot_rpc_dot_cluster__pb2.Empty.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def PutPiece(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/keras_tuning_cluster.Cluster/PutPiece',
+            cluster_dot_rpc_dot_cluster__pb2.PutPieceRequest.SerializeToString,
+            cluster_dot_rpc_dot_cluster__pb2.PutPieceReply.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def CommitFiles(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/keras_tuning_cluster.Cluster/CommitFiles',
+            cluster_dot_rpc_dot_cluster__pb2.CommitFilesRequest.SerializeToString,
+            cluster_dot_rpc_dot_cluster__pb2.CommitFilesReply.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListFiles(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/keras_tuning_cluster.Cluster/ListFiles',
+            cluster_dot_rpc_dot_cluster__pb2.ListFilesRequest.SerializeToString,
+            cluster_dot_rpc_dot_cluster__pb2.FileList.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetPiece(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/keras_tuning_cluster.Cluster/GetPiece',
+            cluster_dot_rpc_dot_cluster__pb2.GetPieceRequest.SerializeToString,
+            cluster_dot_rpc_dot_cluster__pb2.Piece.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def AppendLog(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/keras_tuning_cluster.Cluster/AppendLog',
+            cluster_dot_rpc_dot_cluster__pb2.AppendLogRequest.SerializeToString,
+            cluster_dot_rpc_dot_cluster__pb2.AppendLogReply.FromString,
             options,
             channel_credentials,
             insecure,

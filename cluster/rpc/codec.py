@@ -6,12 +6,14 @@ What comes from the network may be anything: what is no such object is a `UsageE
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import asdict
 from typing import Any, TypeVar
 
 from cluster.chief import Description
 from cluster.errors import UsageError
+from cluster.rpc import cluster_pb2 as pb
+from cluster.transfer.entry import Entry
 
 Made = TypeVar("Made")
 STATUSES = ("RUNNING", "COMPLETED", "INVALID", "FAILED", "STOPPED", "IDLE")
@@ -45,6 +47,16 @@ def space_from_json(text: str) -> Any:
     import keras_tuner
 
     return _parsed(text, "space", keras_tuner.HyperParameters.from_config)
+
+
+def files_of(entries: Iterable[Entry]) -> list[pb.TrialFile]:
+    """Entries, as they travel."""
+    return [pb.TrialFile(name=entry.name, size=entry.size, digest=entry.digest) for entry in entries]
+
+
+def entries_of(files: Iterable[pb.TrialFile]) -> list[Entry]:
+    """The entries that `files_of` has packed; unchecked."""
+    return [Entry(file.name, file.size, file.digest) for file in files]
 
 
 def description_to_json(description: Description) -> str:

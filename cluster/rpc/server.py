@@ -277,7 +277,37 @@ class ClusterService(cluster_pb2_grpc.ClusterServicer):
     @_answered
     def GetState(self, request: pb.GetStateRequest, context: Context) -> pb.Json:
         self._search(request, context)
-        return pb.Json(body=self._chief.read(request.worker, request.search))
+        return pb.Json(body=self._chief.read(request.worker, request.search, stays=request.stays))
+
+    @_answered
+    def PutPiece(self, request: pb.PutPieceRequest, context: Context) -> pb.PutPieceReply:
+        files, content = self._search(request, context).files, (request.digest, request.size)
+        offset = files.put(request.trial_id, request.attempt, *content, request.offset, request.data)
+        return pb.PutPieceReply(offset=offset)
+
+    @_answered
+    def CommitFiles(self, request: pb.CommitFilesRequest, context: Context) -> pb.CommitFilesReply:
+        entries = codec.entries_of(request.files)
+        files = self._search(request, context).files
+        return pb.CommitFilesReply(missing=files.commit(request.trial_id, request.attempt, entries))
+
+    @_answered
+    def ListFiles(self, request: pb.ListFilesRequest, context: Context) -> pb.FileList:
+        search = self._search(request, context)
+        search.trial(request.trial_id)
+        return pb.FileList(files=codec.files_of(search.files.entries(request.trial_id)))
+
+    @_answered
+    def GetPiece(self, request: pb.GetPieceRequest, context: Context) -> pb.Piece:
+        search = self._search(request, context)
+        search.trial(request.trial_id)
+        return pb.Piece(data=search.files.read(request.trial_id, request.name, request.offset))
+
+    @_answered
+    def AppendLog(self, request: pb.AppendLogRequest, context: Context) -> pb.AppendLogReply:
+        files = self._search(request, context).files
+        at = files.append_log(request.trial_id, request.attempt, request.at, request.data)
+        return pb.AppendLogReply(at=at)
 
     @_answered
     def Watch(self, request: pb.WatchRequest, context: Context) -> pb.Json:

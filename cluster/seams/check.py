@@ -26,6 +26,7 @@ EXPECTED = {
     ],
     "engine.base_tuner.BaseTuner.search": ["self", "fit_args", "fit_kwargs"],
     "engine.base_tuner.BaseTuner._run_and_update_trial": ["self", "trial", "fit_args", "fit_kwargs"],
+    "engine.base_tuner.BaseTuner.get_trial_dir": ["self", "trial_id"],
     "engine.base_tuner.BaseTuner.save": ["self"],
     "engine.base_tuner.BaseTuner.reload": ["self"],
     "engine.oracle.Oracle.reload": ["self"],

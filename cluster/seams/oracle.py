@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import sys
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from pathlib import Path
 from typing import Any
 
@@ -197,8 +197,15 @@ def tried(oracle: Any, values: dict[str, Any]) -> bool:
     return bool(oracle._duplicate(values))
 
 
-def adopt_directory(tuner: Any, directory: str, project_name: str) -> None:
-    """Points a worker's tuner at the chief's project, which may have been named by a clock or a random number."""
+def adopt_directory(tuner: Any, directory: str, project_name: str, need: Callable[[str], None] | None = None) -> None:
+    """Points a worker's tuner at the chief's project, which may have been named by a clock or a random number.
+
+    Args:
+        tuner: The tuner.
+        directory: The chief's directory, or where this worker keeps what it has of it.
+        project_name: The project's name in it.
+        need: Called with a trial's id before the tuner gives that trial's directory to whoever asks for it.
+    """
     own = Path(tuner.project_dir)
     tuner.directory, tuner.project_name = directory, project_name
     oracle = tuner.oracle
@@ -206,6 +213,14 @@ def adopt_directory(tuner: Any, directory: str, project_name: str) -> None:
     if own.resolve() != Path(tuner.project_dir).resolve():
         with contextlib.suppress(OSError):
             own.rmdir()  # made by this tuner a moment ago, and empty
+    if need is not None:
+        own_way = type(tuner).get_trial_dir.__get__(tuner)  # not that of a search before
+
+        def get_trial_dir(trial_id: str) -> Any:
+            need(str(trial_id))
+            return own_way(trial_id)
+
+        tuner.get_trial_dir = get_trial_dir
 
 
 def restore(oracle: Any, saved: dict[str, Any], trials: list[dict[str, Any]]) -> None:
