@@ -225,7 +225,10 @@ class ClusterService(cluster_pb2_grpc.ClusterServicer):
     @_answered
     def UpdateTrial(self, request: pb.UpdateTrialRequest, context: Context) -> pb.Json:
         search = self._search(request, context)
-        trial = search.update_trial(request.trial_id, request.attempt, dict(request.metrics), request.step)
+        try:
+            trial = search.update_trial(request.trial_id, request.attempt, dict(request.metrics), request.step)
+        except ValueError as error:  # KerasTuner's own: no objective among them
+            raise UsageError(str(error)) from None
         return pb.Json(body=codec.trial_to_json(trial))
 
     @_answered

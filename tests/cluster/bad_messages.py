@@ -6,6 +6,7 @@ should; and what waits, for a search that the chief has yet to come to or as lon
 
 from __future__ import annotations
 
+import hashlib
 import json
 import math
 import random
@@ -55,6 +56,10 @@ TEXTS = [
     '{"a":' * 5000 + "1" + "}" * 5000,
     '{"cut": ',
 ]
+# Of files: what a trial may hold, and what leads elsewhere.
+NAMES = ["checkpoint.weights.h5", "resume/attempt-1/state.json", "trial.json", "../escaped", "a/../../escaped", "a//b"]
+NAMES += ["/escaped", ".escaped", "a/.escaped/b", "a\\escaped", "a\nescaped", "a" * 300, "/".join("a" * 300)]
+DIGESTS = [hashlib.sha256(x).hexdigest() for x in (b"", b"x")] + ["0" * 64, "0" * 63, "../" * 21 + "x", "A" * 64]
 NUMBERS = [0, 1, -1, 2, 7, 2**31 - 1, -(2**31), 1000]
 REALS = [0.0, -0.0, 1.0, -1.0, math.nan, math.inf, -math.inf, 1e308, 5e-324]
 
@@ -109,6 +114,9 @@ def _fill(message: Message, field: Any, chance: random.Random, true: list[str]) 
     if field.message_type is not None and field.message_type.GetOptions().map_entry:
         for _ in range(chance.choice([0, 1, 3])):
             getattr(message, field.name)[_text(chance, true)] = chance.choice(REALS)
+    elif field.message_type is not None and field.is_repeated:
+        kind = GetMessageClass(field.message_type)
+        getattr(message, field.name).extend(_filled(kind, chance, true) for _ in range(chance.choice([0, 1, 3])))
     elif field.message_type is not None:
         getattr(message, field.name).CopyFrom(_filled(GetMessageClass(field.message_type), chance, true))
     elif field.name == "wait_seconds":  # what waits long is tested elsewhere
@@ -127,6 +135,12 @@ def _value(field: Any, chance: random.Random, true: list[str]) -> Any:
     if field.type in (FieldDescriptor.TYPE_INT32, FieldDescriptor.TYPE_INT64):
         known = field.name in ("search", "index")
         return chance.choice([0, 0, 0, -1, -(2**31)] if known else NUMBERS)
+    if field.type == FieldDescriptor.TYPE_BYTES:
+        return chance.choice([b"", b"x", _noise(chance), bytes(2_000_000)])
+    if field.name == "trial_id" and chance.random() < 0.5:
+        return "0000"  # the one that is held
+    if field.name in ("name", "digest") and chance.random() < 0.5:
+        return chance.choice([*DIGESTS, *NAMES])
     return _text(chance, true)
 
 

@@ -31,7 +31,7 @@ ORDER = [
     ["observer", "panel"],
     ["status"],
     ["metrics", "tensorboard", "optuna_export", "notebook"],
-    ["rpc.looking"],
+    ["rpc.looking", "rpc.files"],
     ["rpc.server", "rpc.client"],
     ["rpc.timing", "rpc.guard", "rpc.checked"],
     ["rpc.stock"],
@@ -66,6 +66,7 @@ ORDER = [
     ["seams.journal"],
     ["bayes.propose"],
     ["bayes.cube", "bayes.gaussian", "bayes.descent", "bayes"],
+    ["transfer.store", "transfer.mirror", "transfer.logsend", "transfer.scratch", "transfer"],
     ["resume", "leases", "past", "memory", "streams", "thinking"],
     ["logs", "jsonlog"],
     [
@@ -84,6 +85,7 @@ ORDER = [
         "certificates",
         "credentials",
         "exposure",
+        "transfer.entry",
     ],
     ["errors"],
 ]
