@@ -54,7 +54,7 @@ RUN pip --python /opt/build/bin/python wheel --no-deps --no-build-isolation --no
 FROM base
 COPY --from=dependencies /opt/venv /opt/venv
 # HOME and the working directory are open to every user id, since `docker run --user` and CLUSTER_UID may name any.
-# A named volume mounted at /workspace or /slots takes over its mode. LOGNAME is for programs that ask who they are: such a user
+# A named volume mounted at /workspace, /slots or /scratch takes over its mode. LOGNAME is for programs that ask who they are: such a user
 # id has no entry in /etc/passwd.
 ENV PATH=/opt/venv/bin:$PATH \
     HOME=/home/cluster \
@@ -63,7 +63,7 @@ ENV PATH=/opt/venv/bin:$PATH \
     MPLCONFIGDIR=/home/cluster/.matplotlib \
     PYTHONUNBUFFERED=1
 # Keras imports Matplotlib, which would look for the fonts again in every container: half a second of each start.
-RUN install -d -m 1777 "$HOME" "$KERAS_HOME" "$MPLCONFIGDIR" /workspace /slots \
+RUN install -d -m 1777 "$HOME" "$KERAS_HOME" "$MPLCONFIGDIR" /workspace /slots /scratch \
     && if python -c 'import matplotlib' 2>/dev/null; then python -c 'import matplotlib.font_manager'; fi
 RUN --mount=type=bind,from=wheel,source=/wheels,target=/wheels \
     pip --python /opt/venv/bin/python install --no-deps --no-index --no-cache-dir /wheels/*.whl

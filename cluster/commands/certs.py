@@ -12,7 +12,7 @@ import typer
 from cluster.commands.shared import configure_logging
 from cluster.errors import MissingDependency
 
-HERE = ("localhost", "127.0.0.1", "::1")
+HERE = ("localhost", "127.0.0.1", "::1", "chief")  # the last is the chief's name among its containers
 
 
 def certs(

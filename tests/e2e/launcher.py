@@ -72,8 +72,8 @@ def starting(directory: Path) -> Iterator[Callable[..., Running]]:
     """Starts `cluster <words>` in a directory; what still runs at the end is killed."""
     with contextlib.ExitStack() as stack:
 
-        def start(*words: str, **environment: str) -> Running:
-            running = Running(directory, *words, **environment)
+        def start(*words: str, cwd: Path = directory, **environment: str) -> Running:
+            running = Running(cwd, *words, **environment)
             assert running.process.stdout is not None
             stack.callback(running.process.stdout.close)
             stack.callback(running.process.wait)

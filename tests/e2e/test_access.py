@@ -96,7 +96,7 @@ class TestTls:
     def place(self, tmp_path: Path) -> Path:
         made = cluster(tmp_path, "certs", "certs", "--host", "tuning.example")
         assert made.returncode == 0, made.stdout
-        assert "certificates for tuning.example, localhost, 127.0.0.1, ::1, good for 365 days" in made.stdout
+        assert "certificates for tuning.example, localhost, 127.0.0.1, ::1, chief, good for 365 days" in made.stdout
         place = tmp_path / "certs"
         assert {x.name: x.stat().st_mode & 0o777 for x in place.iterdir()} == {
             f"{role}.{kind}": mode

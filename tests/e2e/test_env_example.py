@@ -1,4 +1,4 @@
-"""That .env.example tells the truth about compose.yaml and compose.gpu.yaml: every variable is there, with its default.
+"""That .env.example tells the truth about the compose files: every variable is there, with its default.
 
 Needs no engine, but for the tests that ask Compose what it makes of the two files.
 """
@@ -19,12 +19,13 @@ from tests.e2e.stack import ROOT, docker
 
 FILES = ("compose.yaml", "compose.gpu.yaml")
 COMPOSE, GPU = ((ROOT / name).read_text() for name in FILES)
+ELSEWHERE = (ROOT / "compose.chief.yaml").read_text() + (ROOT / "compose.worker.yaml").read_text()
 TEXT = (ROOT / ".env.example").read_text()
 EXAMPLE = dict(re.findall(r"^(\w+)=(.*)$", TEXT, re.MULTILINE))
 # What stands in for nothing: no directory, and a TensorFlow that depends on whether there are GPUs.
 EMPTY = {"WORKSPACE": "", "FASHION_MNIST_DIR": "", "TENSORFLOW": ""}
 # Without a value in compose.yaml a variable is passed on when it is set, and the command line has the default.
-PASSED_ON = re.findall(r"^ +(CLUSTER_\w+):$", COMPOSE, re.MULTILINE)
+PASSED_ON = sorted(set(re.findall(r"^ +(CLUSTER_\w+):$", COMPOSE + ELSEWHERE, re.MULTILINE)))
 LINE_FOR_GPUS = "COMPOSE_FILE=compose.yaml:compose.gpu.yaml"
 
 
@@ -33,7 +34,7 @@ def defaults(text: str) -> dict[str, str]:
 
 
 def test_every_variable_is_explained_and_no_other() -> None:
-    assert set(EXAMPLE) == {*re.findall(r"\$\{(\w+)", COMPOSE + GPU), *PASSED_ON} - {"OWNER"}
+    assert set(EXAMPLE) == {*re.findall(r"\$\{(\w+)", COMPOSE + GPU + ELSEWHERE), *PASSED_ON} - {"OWNER", "CHIEF"}
 
 
 def test_every_value_is_the_default() -> None:

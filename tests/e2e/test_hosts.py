@@ -1,0 +1,203 @@
+"""Workers that do not see the chief's disk, over TLS: what the chief needs of a trial reaches it, whatever breaks."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from tests.access import TOKEN
+from tests.e2e.launcher import PROGRAMS, Running, cluster, events, trials
+from tests.e2e.line import Line
+
+PROGRAM = [str(PROGRAMS / "promoted.py")]
+PROJECT = Path("results") / "promoted"
+
+
+def sha(path: Path) -> str:
+    return hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+def saved(*outputs: str) -> dict[str, str]:
+    """The hash of what each trial's last attempt has saved, as it said itself."""
+    return dict(re.findall(r"saved=(\w+) bytes=\d+ sha=(\w+)", "\n".join(outputs)))
+
+
+def bests(*outputs: str) -> set[str]:
+    """What each process said of the best model."""
+    return set(re.findall(r"best=.*", "\n".join(outputs)))
+
+
+class Box:
+    """A chief in a directory of its own, and workers in others, each on a line of its own."""
+
+    def __init__(self, directory: Path, start: Callable[..., Running], port: int, *options: str) -> None:
+        self.directory = directory
+        self._start = start
+        self.tls = directory / "lab"
+        made = cluster(directory, "certs", str(self.tls))
+        assert made.returncode == 0, made.stdout
+        self.address = f"127.0.0.1:{port}"
+        self.options = options
+        self.chief = self.start_chief()
+        self.project = directory / "chief" / PROJECT
+
+    def start_chief(self) -> Running:
+        (self.directory / "chief").mkdir(exist_ok=True)
+        tls = ["--tls-cert", str(self.tls / "chief.pem"), "--tls-key", str(self.tls / "chief.key")]
+        words = ["--listen", self.address, *tls, "--no-plots", "--no-tensorboard", *self.options]
+        return self._start("chief", *words, *PROGRAM, *ARGUMENTS, cwd=self.directory / "chief")
+
+    def worker(self, name: str, address: str | None = None, *options: str) -> Running:
+        place = self.directory / name
+        place.mkdir(exist_ok=True)
+        words = ["--apart", "--scratch", str(place / "scratch"), "--tls-ca", str(self.tls / "ca.pem"), "--name", name]
+        words += ["--chief", address or self.address, *options]
+        return self._start("worker", *words, *PROGRAM, *ARGUMENTS, cwd=place)
+
+    def await_piece(self, whole: int = 10_000) -> tuple[str, str]:
+        """Waits until so much of a file that has yet to come whole is there; returns its trial and attempt."""
+        while True:
+            for part in (self.project / "uploads").glob("*/*.part"):
+                try:
+                    if part.stat().st_size >= whole:
+                        trial, _, attempt = part.parent.name.rpartition(".")
+                        return trial, attempt
+                except FileNotFoundError:
+                    pass
+            assert self.chief.process.poll() is None, self.chief.output
+            time.sleep(0.002)
+
+    def check(self, *outputs: str) -> None:
+        """Every trial has completed, what it saved is on the chief, bit for bit, and all say the same of the best."""
+        found = trials(self.project)
+        assert {trial["status"] for trial in found.values()} == {"COMPLETED"}
+        said = saved(*outputs)
+        assert said == {name: sha(self.project / f"trial_{name}" / "checkpoint.weights.h5") for name in found}
+        for parent, digest in re.findall(r"from=(\w+) sha=(\w+)", "\n".join(outputs)):
+            assert said[parent] == digest
+        [best] = bests(self.chief.output, *outputs)
+        assert best.endswith("same=True")
+        assert not list(self.project.glob("uploads*"))
+        assert not list(self.project.glob("trial_*/resume"))
+
+
+ARGUMENTS = ["--epochs", "4", "--units", "400"]
+
+
+@pytest.fixture
+def make(start: Callable[..., Running], tmp_path: Path) -> Callable[..., Box]:
+    return lambda port, *options: Box(tmp_path, start, port, *options)
+
+
+def test_hyperband_goes_on_though_workers_are_killed_in_mid_upload(make: Callable[..., Box]) -> None:
+    box = make(18901)
+    with Line(box.address) as line:
+        line.rate = 1e6
+        first = box.worker("first", line.address)
+        trial, attempt = box.await_piece()
+        os.kill(first.process.pid, signal.SIGKILL)  # its trainer goes with it
+        first.process.wait()
+        second, third = box.worker("second"), box.worker("third")
+        assert (box.chief.end(), second.end(), third.end()) == (0, 0, 0), box.chief.output + second.output
+    box.check(second.output, third.output, first.output)
+    [lost] = events(box.project, "lost")
+    assert (lost["trial"], str(lost["attempt"]), lost["worker"]) == (trial, attempt, "first")
+    assert len(re.findall(r"from=", second.output + third.output)) >= 4, "trials began from others' checkpoints"
+
+
+def test_a_trial_goes_on_on_another_host_where_it_was(make: Callable[..., Box]) -> None:
+    box = make(18902)
+    first = box.worker("first")
+    first.read_until("saved=")
+    box.chief.read_until(r"trial 0001 → first")
+    state = box.project / "trial_0001" / "resume" / "attempt-1" / "state.json"
+    while not state.exists():
+        time.sleep(0.01)
+    first.process.send_signal(signal.SIGKILL)
+    first.process.wait()
+    second = box.worker("second")
+    assert (box.chief.end(), second.end()) == (0, 0), box.chief.output + second.output
+    box.check(first.output, second.output)
+    assert [event["trial"] for event in events(box.project, "lost")] == ["0001"]
+    assert "cluster: the trial goes on at epoch 2" in second.output
+
+
+def test_an_upload_goes_on_where_its_line_was_cut_and_its_chief_killed(make: Callable[..., Box]) -> None:
+    box = make(18903)
+    with Line(box.address) as line:
+        line.rate = 2e6
+        worker = box.worker("w", line.address)
+        for _ in range(3):
+            box.await_piece()
+            line.cut()
+        box.await_piece()
+        os.kill(box.chief.process.pid, signal.SIGKILL)
+        box.chief.process.wait()
+        before = box.chief.output
+        line.rate = None
+        box.chief = box.start_chief()
+        assert (box.chief.end(), worker.end()) == (0, 0), box.chief.output + worker.output
+    box.check(worker.output)
+    assert events(box.project, "lost") == []
+    assert "Traceback" not in before + box.chief.output + worker.output
+
+
+def test_what_trials_print_is_in_the_chiefs_logs(make: Callable[..., Box]) -> None:
+    box = make(18904)
+    worker = box.worker("w")
+    assert (box.chief.end(), worker.end()) == (0, 0), box.chief.output + worker.output
+    for name, digest in saved(worker.output).items():
+        text = (box.project / "logs" / f"{name}.log").read_text()
+        assert text.startswith("=== attempt 1, w, ")
+        assert re.search(rf"saved={name} bytes=\d+ sha={digest}\n", text)
+        assert text.endswith("=== completed ===\n")
+    assert not list((box.directory / "w" / "scratch").iterdir()), "nothing stays on the worker's host"
+
+
+def test_a_chief_that_takes_no_files_says_so_and_is_whole(make: Callable[..., Box]) -> None:
+    box = make(18905, "--upload-gb", "0.001", "--max-failures", "2")
+    worker = box.worker("w")
+    assert (box.chief.end(), worker.end()) == (3, 3), box.chief.output + worker.output
+    assert "the chief takes 0.001 GB of a trial (--upload-gb)" in box.chief.output
+    assert "Traceback" not in worker.output
+
+
+SEES = """
+import subprocess, sys
+sys.exit(subprocess.call(["mount", "-t", "tmpfs", "none", sys.argv[1]]) or subprocess.call(sys.argv[2:]))
+"""
+
+
+def test_a_directory_that_is_only_called_the_same_is_not_taken_for_the_chiefs(
+    make: Callable[..., Box], tmp_path: Path
+) -> None:
+    """As on two hosts with the same paths: the worker's is another disk, mounted over the chief's in its own view."""
+    if subprocess.run(["unshare", "--mount", "true"], capture_output=True).returncode != 0:
+        pytest.skip("file systems cannot be mounted here")
+    box = make(18906)
+    while not (box.project / "oracle.json").exists():
+        assert box.chief.process.poll() is None
+        time.sleep(0.05)
+    own = [sys.executable, "-m", "cluster", "worker", "--chief", box.address, "--tls-ca", str(box.tls / "ca.pem")]
+    hidden = ["unshare", "--mount", sys.executable, "-c", SEES, str(tmp_path / "chief")]
+    environment = {**os.environ, "CLUSTER_TOKEN": TOKEN.value, "KERAS_BACKEND": "jax"}
+    done = subprocess.run(
+        [*hidden, *own, *PROGRAM, *ARGUMENTS],
+        cwd=tmp_path,
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+    assert (done.returncode, box.chief.end()) == (0, 0), done.stdout + done.stderr
+    assert f"the chief's {box.project} is not here: files of trials go to the chief" in done.stdout + done.stderr
+    box.check(done.stdout)
