@@ -16,6 +16,7 @@ from typing import Any
 
 ROOT = Path(__file__).parents[2]
 PROGRAMS = Path(__file__).parent / "containers"
+OTHERS = ROOT / "tests" / "programs"
 TAG = "e2e"
 IMAGE = f"keras-tuning-cluster:{TAG}"
 
@@ -82,7 +83,8 @@ class Stack:
     project: str
     directory: Path
     settings: dict[str, str] = field(default_factory=dict)
-    overlays: tuple[Path, ...] = ()  # compose files on top of compose.yaml
+    overlays: tuple[Path, ...] = ()  # compose files on top of the first
+    base: Path = ROOT / "compose.yaml"
 
     def __post_init__(self) -> None:
         self.workspace.mkdir()
@@ -97,8 +99,9 @@ class Stack:
         return self.directory / "results"
 
     def program(self, name: str, *arguments: str) -> None:
-        """Runs a program of tests/e2e/containers from a WORKSPACE that holds a copy of it and nothing else."""
-        shutil.copy(PROGRAMS / name, self.workspace)
+        """Runs a program of the tests from a WORKSPACE that holds a copy of it and nothing else."""
+        [found] = [place / name for place in (PROGRAMS, OTHERS) if (place / name).exists()]
+        shutil.copy(found, self.workspace)
         self.settings |= {"PROGRAM": " ".join([name, *arguments]), "WORKSPACE": str(self.workspace)}
 
     def env(self) -> dict[str, str]:
@@ -122,7 +125,7 @@ class Stack:
 
     def compose(self, *arguments: str) -> tuple[str, ...]:
         """The words of a `docker compose` command of this stack; the checkout's own .env is left out."""
-        files = (word for path in (ROOT / "compose.yaml", *self.overlays) for word in ("-f", str(path)))
+        files = (word for path in (self.base, *self.overlays) for word in ("-f", str(path)))
         return ("compose", "-p", self.project, "--env-file", os.devnull, *files, *arguments)
 
     def up(self, *options: str, timeout: float = 240) -> subprocess.CompletedProcess[str]:
