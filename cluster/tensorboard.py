@@ -8,7 +8,6 @@ needed. The package `tensorboard` is imported by the first look, in the observer
 from __future__ import annotations
 
 import contextlib
-import io
 import logging
 import os
 from collections.abc import Iterable, Iterator
@@ -17,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from cluster.record import FINISHED, SCORED, Epoch, Parameter, Record, Trial
+from cluster.tfrecord import framed
 
 log = logging.getLogger(__name__)
 
@@ -238,13 +238,7 @@ def _summary(tag: str, data: Any) -> Any:
 
 def _records(events: Iterable[Any]) -> bytes:
     """Events as they stand in a file."""
-    from tensorboard.summary.writer.record_writer import RecordWriter
-
-    content = io.BytesIO()
-    writer = RecordWriter(content)
-    for event in events:
-        writer.write(event.SerializeToString(deterministic=True))
-    return content.getvalue()
+    return framed(event.SerializeToString(deterministic=True) for event in events)
 
 
 def _began(record: Record, trial: Trial) -> float:

@@ -6,25 +6,25 @@ gRPC itself answers INTERNAL, as if it were the chief's fault, and logs a traceb
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import grpc
 from google.protobuf.message import DecodeError
 
+from cluster.rpc.wrapping import Wrapping
+
+if TYPE_CHECKING:
+    from cluster.rpc.wrapping import Handler
+
 _NONE = object()
 
 
-class CheckedRequests(grpc.ServerInterceptor):
+class CheckedRequests(Wrapping):
     """Lets only requests through that can be parsed. Stock KerasTuner's are bytes here, and `stock.py`'s to check."""
 
-    def intercept_service(
-        self,
-        continuation: Callable[[grpc.HandlerCallDetails], grpc.RpcMethodHandler[Any, Any] | None],
-        handler_call_details: grpc.HandlerCallDetails,
-    ) -> grpc.RpcMethodHandler[Any, Any] | None:
-        """Of gRPC."""
-        handler = continuation(handler_call_details)
-        if handler is None or handler.request_deserializer is None:
+    def wrap(self, method: str, handler: Handler) -> Handler:
+        """The handler, where it parses requests, behind the check."""
+        if handler.request_deserializer is None:
             return handler
         parse = handler.request_deserializer
         parsers = {"request_deserializer": _parser(parse), "response_serializer": handler.response_serializer}

@@ -8,12 +8,16 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import grpc
 
 from cluster.rpc import cluster_pb2 as pb
 from cluster.rpc.stock import METHODS, PREFIX
+from cluster.rpc.wrapping import Wrapping
+
+if TYPE_CHECKING:
+    from cluster.rpc.wrapping import Handler
 
 # The call's name, the seconds until its answer, and whether that was an error.
 Answered = Callable[[str, float, bool], None]
@@ -22,7 +26,7 @@ OWN = pb.DESCRIPTOR.services_by_name["Cluster"]
 NAMES = {f"/{OWN.full_name}/{x.name}": x.name for x in OWN.methods} | {f"{PREFIX}{x}": f"stock {x}" for x in METHODS}
 
 
-class TimedCalls(grpc.ServerInterceptor):
+class TimedCalls(Wrapping):
     """Tells of each call that was answered.
 
     Args:
@@ -30,17 +34,13 @@ class TimedCalls(grpc.ServerInterceptor):
     """
 
     def __init__(self, answered: Answered) -> None:
+        super().__init__()
         self._answered = answered
 
-    def intercept_service(
-        self,
-        continuation: Callable[[grpc.HandlerCallDetails], grpc.RpcMethodHandler[Any, Any] | None],
-        handler_call_details: grpc.HandlerCallDetails,
-    ) -> grpc.RpcMethodHandler[Any, Any] | None:
-        """Of gRPC."""
-        handler = continuation(handler_call_details)
-        name = NAMES.get(handler_call_details.method)
-        if handler is None or handler.unary_unary is None or name is None:
+    def wrap(self, method: str, handler: Handler) -> Handler:
+        """The handler, where it is of a call with one answer, with a clock around it."""
+        name = NAMES.get(method)
+        if handler.unary_unary is None or name is None:
             return handler
         answer = handler.unary_unary
 

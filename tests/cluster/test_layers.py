@@ -34,7 +34,7 @@ ORDER = [
     ["rpc.looking", "rpc.files"],
     ["rpc.server", "rpc.client"],
     ["rpc.timing", "rpc.guard", "rpc.checked"],
-    ["rpc.stock"],
+    ["rpc.stock", "rpc.wrapping"],
     ["rpc.codec", "rpc.status", "rpc.tls", "rpc"],
     ["watched"],
     ["report.background", "report.comparison"],
@@ -86,6 +86,7 @@ ORDER = [
         "credentials",
         "exposure",
         "transfer.entry",
+        "tfrecord",
     ],
     ["errors"],
 ]
