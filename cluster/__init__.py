@@ -2,12 +2,12 @@
 
 The map of the package, from the outside in; imports go only downwards:
 
-    cli          the commands; the only reader of argv and environment
+    cli          names the commands; what goes wrong in one becomes a line and an exit code
+    commands     the commands and their options; the only readers of argv and environment
     launch       `run --workers N`: chief and workers as child processes
     ray_backend  the same program on Ray Tune; the only importer of Ray
     worker       the supervisor of a trainer; trainer_process: the trainer as it sees it
     doctor       what this host has for a search, and what it lacks
-    commands     the commands that look at a search
     dashboard    the live page: server and static files
     status       a search in a table
     metrics      what Prometheus reads; losses: why attempts were lost, in classes

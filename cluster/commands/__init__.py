@@ -1,1 +1,1 @@
-"""The commands that look at a search, one in each module; `cli.py` names them."""
+"""The commands, one in each module, and the options that several have; `cli.py` names them."""

@@ -11,12 +11,7 @@ import typer
 
 from cluster.commands.access import Insecure, TlsCa, TlsCert, TlsKey, TokenFile, caller
 from cluster.commands.shared import configure_logging
-
-DASHBOARD = "127.0.0.1:8080"
-Address = Annotated[
-    str,
-    typer.Option("--dashboard-address", envvar="CLUSTER_DASHBOARD_ADDRESS", help="The HOST:PORT of the page."),
-]
+from cluster.commands.shown import DASHBOARD, Address
 
 
 def dashboard(

@@ -1,4 +1,4 @@
-"""What several commands have in common: options, where tables are shown, and the log."""
+"""What most commands have in common: the program and its words, where tables are shown, and the log."""
 
 from __future__ import annotations
 
@@ -14,6 +14,10 @@ from cluster import jsonlog
 if TYPE_CHECKING:
     from rich.console import Console
 
+# What follows the program's name is the program's own.
+PROGRAM_CONTEXT = {"allow_interspersed_args": False, "ignore_unknown_options": True}
+
+Words = Annotated[list[str] | None, typer.Argument(metavar="(SCRIPT.py | -m MODULE) [ARGS]...", show_default=False)]
 Verbose = Annotated[
     bool, typer.Option("--verbose", envvar="CLUSTER_VERBOSE", help="Show what KerasTuner and every trial print.")
 ]

@@ -13,8 +13,14 @@ ROOT = Path(__file__).parents[2]
 # From the outside in. A module may import what stands after it.
 ORDER = [
     ["cli"],
-    ["commands.certs", "commands.dashboard", "commands.export", "commands.report", "commands.status", "commands"],
+    [
+        *("commands.run", "commands.chief", "commands.worker", "commands.doctor", "commands.certs"),
+        *("commands.dashboard", "commands.export", "commands.report", "commands.status", "commands"),
+    ],
+    ["commands.ray"],
+    ["commands.limits", "commands.devices", "commands.trainers", "commands.children", "commands.shown"],
     ["commands.shared", "commands.access"],
+    ["process"],
     ["dashboard.serve", "dashboard.remote", "dashboard"],
     ["dashboard.app"],
     ["dashboard.hub", "dashboard.plots", "dashboard.access"],

@@ -7,7 +7,7 @@ import sys
 
 PROGRAM = """
 import gc, os, signal, time
-from cluster.cli import _on_sigterm
+from cluster.process import on_sigterm
 
 class Told(Exception):
     pass
@@ -22,7 +22,7 @@ def callback(phase, info, calls=[]):
     for _ in range(1000):
         pass
 
-_on_sigterm(tell)
+on_sigterm(tell)
 gc.callbacks.append(callback)
 try:
     gc.collect()

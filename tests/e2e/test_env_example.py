@@ -14,7 +14,10 @@ from typing import Any
 
 import pytest
 
-from cluster import cli
+from cluster.commands.chief import chief
+from cluster.commands.ray import ray_worker
+from cluster.commands.run import run
+from cluster.commands.worker import worker
 from tests.e2e.stack import ROOT, docker
 
 FILES = ("compose.yaml", "compose.gpu.yaml")
@@ -45,7 +48,7 @@ def test_every_value_is_the_default() -> None:
 @pytest.mark.parametrize("name", PASSED_ON)
 def test_what_is_passed_on_has_the_default_of_the_command_line(name: str) -> None:
     option = name.removeprefix("CLUSTER_").lower()
-    roles = (cli.chief, cli.worker, cli.run, cli.ray_worker)
+    roles = (chief, worker, run, ray_worker)
     found = [inspect.signature(role).parameters.get(option) for role in roles]
     [default] = {parameter.default for parameter in found if parameter is not None}
     read: dict[type, Callable[[str], Any]] = {bool: {"true": True, "false": False}.__getitem__, str: str}
