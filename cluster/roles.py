@@ -42,6 +42,7 @@ from cluster.transfer.mirror import Mirror, sees
 log = logging.getLogger(__name__)
 
 RECLAIM_SECONDS = 0.5
+AWAY_SECONDS = 5.0  # how long files are asked of a chief that is away, when the search is over
 Lookers = Sequence[Callable[[Path], Looker]]
 
 
@@ -397,10 +398,11 @@ class WorkerRole:
         )
         try:
             loop()
-            state = session.state(stays=mirror is not None)
             if mirror is not None:
-                for trial in session.best_trials(1):  # what programs ask for, be the chief gone by then
-                    mirror.need(trial.trial_id)
+                best = [trial.trial_id for trial in session.best_trials(1)]
+                remote = RemoteFiles(self._client, index, search_id, patience=AWAY_SECONDS)
+                mirror.finish(remote, best[0] if best else None)
+            state = session.state(stays=mirror is not None)
         except TrainerAhead as ahead:
             log.info("%s; the program begins again", ahead)
             raise Leave(RECYCLED) from None

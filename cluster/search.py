@@ -263,6 +263,11 @@ class Search:
             raise LeaseLost(f"attempt {attempt} at trial {trial_id} is over: {overdue}")
         self._heard[trial_id] = now
 
+    def note_progress(self, trial_id: str, attempt: int) -> None:
+        """A trial whose files are on their way gets somewhere, for as long as its attempt holds it."""
+        with contextlib.suppress(LeaseLost):
+            self.report_progress(trial_id, attempt)
+
     def end_trial(self, trial: Any, attempt: int) -> None:
         """Takes the end of an attempt: its status, hyperparameters and message. A repeat changes nothing.
 

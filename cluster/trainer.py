@@ -13,7 +13,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-from cluster.errors import DirectoryError, LeaseLost
+from cluster.errors import DirectoryError, LeaseLost, UsageError
 from cluster.logs import Output, Unkept
 from cluster.program import without_own_frames
 from cluster.search import Answer, Grant, Search
@@ -206,7 +206,7 @@ class OracleProxy:
 
     def keep_files(self) -> None:
         """Returns when what the trial in hand has written is the chief's, or cannot be."""
-        with contextlib.suppress(LeaseLost, DirectoryError):
+        with contextlib.suppress(LeaseLost, DirectoryError, UsageError):
             self._files.flush()
 
     def attempt_of(self, trial_id: str) -> int:
@@ -272,7 +272,7 @@ class OracleProxy:
             self._files.flush()
         except LeaseLost:
             pass  # which the end of the trial will find, too
-        except DirectoryError as error:
+        except (DirectoryError, UsageError) as error:
             if trial.status == "COMPLETED":
                 trial.status, trial.message = "INVALID", f"its files cannot be kept: {error}"
 

@@ -308,16 +308,18 @@ class TrialFile(_message.Message):
     def __init__(self, name: _Optional[str] = ..., size: _Optional[int] = ..., digest: _Optional[str] = ...) -> None: ...
 
 class CommitFilesRequest(_message.Message):
-    __slots__ = ("search", "trial_id", "attempt", "files")
+    __slots__ = ("search", "trial_id", "attempt", "files", "more")
     SEARCH_FIELD_NUMBER: _ClassVar[int]
     TRIAL_ID_FIELD_NUMBER: _ClassVar[int]
     ATTEMPT_FIELD_NUMBER: _ClassVar[int]
     FILES_FIELD_NUMBER: _ClassVar[int]
+    MORE_FIELD_NUMBER: _ClassVar[int]
     search: int
     trial_id: str
     attempt: int
     files: _containers.RepeatedCompositeFieldContainer[TrialFile]
-    def __init__(self, search: _Optional[int] = ..., trial_id: _Optional[str] = ..., attempt: _Optional[int] = ..., files: _Optional[_Iterable[_Union[TrialFile, _Mapping]]] = ...) -> None: ...
+    more: bool
+    def __init__(self, search: _Optional[int] = ..., trial_id: _Optional[str] = ..., attempt: _Optional[int] = ..., files: _Optional[_Iterable[_Union[TrialFile, _Mapping]]] = ..., more: bool = ...) -> None: ...
 
 class CommitFilesReply(_message.Message):
     __slots__ = ("missing",)

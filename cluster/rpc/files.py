@@ -10,6 +10,7 @@ from cluster.rpc import cluster_pb2 as pb
 from cluster.rpc import codec
 from cluster.rpc.client import ChiefClient
 from cluster.transfer.entry import Entry
+from cluster.transfer.logsend import CALL_SECONDS as LOG_SECONDS
 
 PIECE_SECONDS = 120.0  # the deadline of a piece, which a slow line takes its time for
 
@@ -42,9 +43,9 @@ class RemoteFiles:
         )
         return int(self._call("PutPiece", request).offset)
 
-    def commit(self, trial_id: str, attempt: int, entries: list[Entry]) -> list[str]:
+    def commit(self, trial_id: str, attempt: int, entries: list[Entry], *, more: bool = False) -> list[str]:
         files = codec.files_of(entries)
-        request = pb.CommitFilesRequest(search=self._index, trial_id=trial_id, attempt=attempt, files=files)
+        request = pb.CommitFilesRequest(search=self._index, trial_id=trial_id, attempt=attempt, files=files, more=more)
         return list(self._call("CommitFiles", request).missing)
 
     def entries(self, trial_id: str) -> list[Entry]:
@@ -57,4 +58,9 @@ class RemoteFiles:
 
     def append_log(self, trial_id: str, attempt: int, at: int, data: bytes) -> int:
         request = pb.AppendLogRequest(search=self._index, trial_id=trial_id, attempt=attempt, at=at, data=data)
-        return int(self._call("AppendLog", request).at)
+        return int(self._call("AppendLog", request, seconds=LOG_SECONDS).at)
+
+    def progress(self, trial_id: str, attempt: int) -> None:
+        """The trial gets somewhere."""
+        request = pb.ReportProgressRequest(search=self._index, trial_id=trial_id, attempt=attempt)
+        self._call("ReportProgress", request)

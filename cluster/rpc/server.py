@@ -284,15 +284,18 @@ class ClusterService(cluster_pb2_grpc.ClusterServicer):
 
     @_answered
     def PutPiece(self, request: pb.PutPieceRequest, context: Context) -> pb.PutPieceReply:
-        files, content = self._search(request, context).files, (request.digest, request.size)
-        offset = files.put(request.trial_id, request.attempt, *content, request.offset, request.data)
+        search, content = self._search(request, context), (request.digest, request.size)
+        search.note_progress(request.trial_id, request.attempt)
+        offset = search.files.put(request.trial_id, request.attempt, *content, request.offset, request.data)
         return pb.PutPieceReply(offset=offset)
 
     @_answered
     def CommitFiles(self, request: pb.CommitFilesRequest, context: Context) -> pb.CommitFilesReply:
         entries = codec.entries_of(request.files)
-        files = self._search(request, context).files
-        return pb.CommitFilesReply(missing=files.commit(request.trial_id, request.attempt, entries))
+        search, more = self._search(request, context), request.more
+        search.note_progress(request.trial_id, request.attempt)
+        missing = search.files.commit(request.trial_id, request.attempt, entries, more=more)
+        return pb.CommitFilesReply(missing=missing)
 
     @_answered
     def ListFiles(self, request: pb.ListFilesRequest, context: Context) -> pb.FileList:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import os
 import re
 import stat
-from collections.abc import Iterator
+import time
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -17,6 +19,8 @@ LONGEST_PART = 200  # … and bytes of each part: 255 is what file systems take
 MOST_FILES = 1000  # of one trial
 CHUNK = 1024 * 1024  # bytes that travel at a time: on a slow line, within a call's deadline
 OWN = ("trial.json", "trial.json.damaged")  # the chief's own
+TICK_SECONDS = 0.1  # a file system's clock is not finer, at worst
+IN_THE_MAKING = (".unfinished-", ".new-", ".part-", ".trial.json.", ".state.json.")  # of files that are written whole
 DIGEST = re.compile(r"[0-9a-f]{64}")
 
 
@@ -48,7 +52,8 @@ def is_name(name: str) -> bool:
         and name.isprintable()
         and "\\" not in name
         and name not in OWN
-        and all(part and not part.startswith(".") and len(part.encode()) <= LONGEST_PART for part in parts)
+        and all(part not in ("", ".", "..") and len(part.encode()) <= LONGEST_PART for part in parts)
+        and not parts[-1].startswith(IN_THE_MAKING)
     )
 
 
@@ -64,15 +69,55 @@ def check(entry: Entry) -> None:
         raise UsageError(f"{entry.name[:100]!r} has no size or no SHA-256")
 
 
-def files_in(directory: Path) -> Iterator[tuple[str, Path]]:
-    """The files of a trial that may travel, in order; links are not followed, and what is hidden is in the making."""
+def files_in(directory: Path, *, follow: bool = False) -> Iterator[tuple[str, Path]]:
+    """The files of a trial that may travel, in order.
+
+    Args:
+        directory: The trial's directory.
+        follow: Whether a link to another file of the directory counts as that file; else links are left out.
+    """
+    inside = directory.resolve()
+    for name, path in _all_in(directory):
+        if path.is_symlink():
+            path = path.resolve()
+            if not (follow and path.is_relative_to(inside)):
+                continue
+        if is_name(name) and path.is_file():
+            yield name, path
+
+
+def left_out(directory: Path) -> list[str]:
+    """The names of the files of a trial that do not travel, though they are whole and nobody's own."""
+    travel = {name for name, _ in files_in(directory, follow=True)}
+    return [
+        name
+        for name, path in _all_in(directory)
+        if name not in travel and name not in OWN and not path.name.startswith(IN_THE_MAKING)
+    ]
+
+
+def _all_in(directory: Path) -> Iterator[tuple[str, Path]]:
     for root, folders, files in os.walk(directory):
-        folders[:] = sorted(x for x in folders if not x.startswith("."))
+        folders.sort()
         for file in sorted(files):
             path = Path(root, file)
-            name = path.relative_to(directory).as_posix()
-            if is_name(name) and path.is_file() and not path.is_symlink():
-                yield name, path
+            yield path.relative_to(directory).as_posix(), path
+
+
+def remove(names: Iterable[str], directory: Path) -> None:
+    """Removes files of a trial, and the directories that are empty without them."""
+    for name in names:
+        path = directory / name
+        path.unlink(missing_ok=True)
+        for folder in path.relative_to(directory).parents:
+            if folder.name:
+                with contextlib.suppress(OSError):  # others are in it
+                    (directory / folder).rmdir()
+
+
+def in_each_others_way(name: str, other: str) -> bool:
+    """Whether one is a directory of the other: both cannot be."""
+    return name.startswith(f"{other}/") or other.startswith(f"{name}/")
 
 
 class Digests:
@@ -95,7 +140,8 @@ class Digests:
             known = self._known.get(which)
             if known is None or known[0] != state:
                 known = state, hashlib.file_digest(file, "sha256").hexdigest()
-                self._known[which] = known
+                if time.time() - about.st_mtime > TICK_SECONDS:  # else it may change, and look as if it had not
+                    self._known[which] = known
         return Entry(name, state[0], known[1])
 
     def learn(self, path: Path, digest: str) -> None:

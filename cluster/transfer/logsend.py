@@ -16,7 +16,8 @@ from cluster.transfer.entry import CHUNK
 log = logging.getLogger(__name__)
 
 SECONDS = 2.0  # how often the chief is told what is new
-LAST_SECONDS = 10.0  # for the rest, when the attempt is over
+LAST_SECONDS = 5.0  # for the rest, when the attempt is over …
+CALL_SECONDS = 5.0  # … and how long one call takes at most
 
 
 class LogSender:
@@ -49,7 +50,7 @@ class LogSender:
     def close(self) -> None:
         """Nothing is added any more: sends the rest, for a while; then the file is gone."""
         self._over.set()
-        self._thread.join()
+        self._thread.join(LAST_SECONDS + 2 * CALL_SECONDS)
 
     def _run(self) -> None:
         try:

@@ -30,21 +30,32 @@ def scratch_directory(parent: Path | None = None) -> Iterator[Path]:
         UsageError: nothing can be made there.
     """
     place = Path(tempfile.gettempdir()) if parent is None else parent
+    with contextlib.ExitStack() as held:
+        try:
+            place.mkdir(parents=True, exist_ok=True)
+            _sweep(place)
+            own = None
+            while own is None:
+                own = _make(place, held)
+        except OSError as error:
+            raise UsageError(
+                f"--scratch: nothing can be kept in {place}: {error.strerror}. Give a directory that user "
+                f"{os.getuid()} can write"
+            ) from None
+        held.callback(shutil.rmtree, own, ignore_errors=True)
+        yield own
+
+
+def _make(place: Path, held: contextlib.ExitStack) -> Path | None:
+    """A directory, and the lock on it; None where another worker that sweeps was between the two."""
+    own = Path(tempfile.mkdtemp(prefix=PREFIX, dir=place))
     try:
-        place.mkdir(parents=True, exist_ok=True)
-        _sweep(place)
-        own = Path(tempfile.mkdtemp(prefix=PREFIX, dir=place))
-    except OSError as error:
-        raise UsageError(
-            f"--scratch: nothing can be kept in {place}: {error.strerror}. Give a directory that user {os.getuid()} "
-            "can write"
-        ) from None
-    try:
-        with (own / LOCK).open("w") as file:
-            fcntl.flock(file, fcntl.LOCK_EX)
-            yield own
-    finally:
-        shutil.rmtree(own, ignore_errors=True)
+        file = held.enter_context((own / LOCK).open("w"))
+        fcntl.flock(file, fcntl.LOCK_EX)
+        there = os.path.samestat(os.fstat(file.fileno()), os.stat(own / LOCK))
+    except FileNotFoundError:
+        there = False
+    return own if there else None
 
 
 def _sweep(place: Path) -> None:

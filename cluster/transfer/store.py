@@ -8,12 +8,13 @@ inside the policy's bounds, contents are what their hash says, and only the atte
 from __future__ import annotations
 
 import contextlib
+import itertools
 import logging
 import os
 import shutil
 import threading
 from collections import defaultdict
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Protocol
@@ -30,7 +31,9 @@ from cluster.transfer.entry import (
     check,
     digest_of,
     files_in,
+    in_each_others_way,
     is_name,
+    remove,
     trial_directory,
 )
 
@@ -46,6 +49,9 @@ class Holding(Protocol):
 
     def check(self, trial_id: str, attempt: int) -> object:
         """At this instant."""
+
+    def was_ended(self, trial_id: str, attempt: int) -> bool:
+        """Whether it was ended by its worker, and no later one was granted."""
 
     def was_last(self, trial_id: str, attempt: int) -> bool:
         """Whether no later attempt was granted, be this one over or not."""
@@ -106,63 +112,85 @@ class Store:
         """
         if not DIGEST.fullmatch(digest) or not 0 <= offset <= offset + len(data) <= size or len(data) > CHUNK:
             raise UsageError(f"a piece of {len(data)} bytes at {offset} of {size} of {digest[:70]!r} is none")
-        self._holding.check(trial_id, attempt)
+        self._check(trial_id, attempt, late=True)
         folder = self._uploads(trial_id, attempt)
-        with self._locks[trial_id]:
+        with self._locks[trial_id], self._disk(trial_id, attempt):
+            self._check(trial_id, attempt, late=True)  # it may have ended while this call waited for another
             whole, part = folder / digest, folder / f"{digest}{PART}"
             if whole.exists():
                 return size
             have = part.stat().st_size if part.exists() else 0
-            if offset != have:
+            if offset != have and have < size:
                 return have
-            self._make_sure_of_room(trial_id, folder, len(data))
-            folder.mkdir(parents=True, exist_ok=True)
-            with part.open("ab") as file:
-                file.write(data)
-                file.flush()
-                if have + len(data) < size:
-                    return have + len(data)
-                os.fsync(file.fileno())
-            if digest_of(part) != digest:
-                log.warning("what came for trial %s is not what its hash says; it is sent again", trial_id)
-                part.unlink()
-                return 0
-            os.replace(part, whole)
-            with self._digesting:
-                self._digests.learn(whole, digest)
-            return size
+            if have < size or not part.exists():
+                self._make_sure_of_room(trial_id, folder, len(data))
+                folder.mkdir(parents=True, exist_ok=True)
+                with part.open("ab") as file:
+                    file.write(data)
+                have += len(data)
+            return have if have < size else self._finish(trial_id, part, whole, digest, size)
 
-    def commit(self, trial_id: str, attempt: int, entries: list[Entry]) -> list[str]:
+    def _finish(self, trial_id: str, part: Path, whole: Path, digest: str, size: int) -> int:
+        """All of a content has come: it is on disk, and what it should be, or begins again."""
+        with part.open("rb") as file:
+            os.fsync(file.fileno())
+        if part.stat().st_size != size or digest_of(part) != digest:
+            log.warning("what came for trial %s is not what its hash says; it is sent again", trial_id)
+            part.unlink()
+            return 0
+        os.replace(part, whole)
+        with self._digesting:
+            self._digests.learn(whole, digest)
+        return size
+
+    def commit(self, trial_id: str, attempt: int, entries: list[Entry], *, more: bool = False) -> list[str]:
         """Makes a trial's directory what its worker says it is: these files, and no others.
+
+        Args:
+            trial_id: The trial.
+            attempt: The attempt that sends.
+            entries: The files.
+            more: Whether they come on top of what is there: what an attempt has written after the trial's end.
 
         Returns:
             The hashes of contents that have yet to come; while there are any, nothing is changed.
 
         Raises:
             LeaseLost: the attempt is over.
-            UsageError: a name leads elsewhere, or comes twice.
-            DirectoryError: it would be more than a trial may have.
+            UsageError: a name leads elsewhere, comes twice, or is a directory of another.
+            DirectoryError: it would be more than a trial may have, or cannot be written.
         """
         for entry in entries:
             check(entry)
         names = {entry.name for entry in entries}
-        if len(names) < len(entries) or len(entries) > MOST_FILES:
-            raise UsageError(f"trial {trial_id} has {len(entries)} files, and may have {MOST_FILES} with a name each")
+        if len(names) < len(entries):
+            raise UsageError(f"a file of trial {trial_id} comes twice")
+        if len(entries) > MOST_FILES:
+            raise DirectoryError(
+                f"trial {trial_id} has {len(entries)} files, and the chief takes {MOST_FILES} of a trial"
+            )
+        if any(itertools.starmap(in_each_others_way, itertools.pairwise(sorted(names, key=lambda x: x.split("/"))))):
+            raise UsageError(f"a file of trial {trial_id} is a directory of another")
         self._check_size(trial_id, sum(entry.size for entry in entries))
-        self._holding.check(trial_id, attempt)
+        self._check(trial_id, attempt, more)
         directory, folder = trial_directory(self._project, trial_id), self._uploads(trial_id, attempt)
-        with self._locks[trial_id]:
+        with self._locks[trial_id], self._disk(trial_id, attempt):
             there = {entry.name: entry for entry in self._entries(directory)}
             new = [entry for entry in entries if there.get(entry.name) != entry]
             missing = {entry.digest for entry in new if not _is_whole(folder / entry.digest, entry.size)}
             if missing:
+                self._drop_all_but({entry.digest for entry in entries}, folder)
                 return sorted(missing)
+            contents = _one_for_each(new, folder)
+            first = {name for name in there if any(in_each_others_way(name, entry.name) for entry in new)}
+            old = set() if more else there.keys() - names - first
             with self._step():
-                self._holding.check(trial_id, attempt)
+                self._check(trial_id, attempt, more)
+                remove(first, directory)
                 # What tells of other files comes when they are there, and what nobody tells of any more goes last.
                 for entry in sorted(new, key=lambda x: (x.name.rpartition("/")[2] == STATE, x.name)):
-                    _put_in_place(folder / entry.digest, directory / entry.name, directory)
-                _remove((directory / name for name in there if name not in names), directory)
+                    _put_in_place(contents[entry.name], directory / entry.name, directory)
+                remove(old, directory)
             shutil.rmtree(folder, ignore_errors=True)
             return []
 
@@ -234,6 +262,35 @@ class Store:
 
     # ---
 
+    def _check(self, trial_id: str, attempt: int, late: bool) -> None:
+        """Raises LeaseLost where an attempt may not change the trial's files."""
+        if not (late and self._holding.was_ended(trial_id, attempt)):
+            self._holding.check(trial_id, attempt)
+
+    @contextlib.contextmanager
+    def _disk(self, trial_id: str, attempt: int) -> Iterator[None]:
+        """What the disk refuses is said in words; what was removed meanwhile is the attempt's end.
+
+        Raises:
+            LeaseLost: the attempt is over.
+            DirectoryError: the disk is full, or something is in the way.
+        """
+        try:
+            yield
+        except OSError as error:
+            self._check(trial_id, attempt, late=True)
+            where = error.filename or self._project
+            raise DirectoryError(
+                f"the chief cannot keep the files of trial {trial_id}: {where}: {error.strerror}"
+            ) from error
+
+    def _drop_all_but(self, digests: set[str], folder: Path) -> None:
+        """What was sent and is not wanted any more makes room."""
+        if folder.exists():
+            for path in folder.iterdir():
+                if path.name.removesuffix(PART) not in digests:
+                    path.unlink()
+
     def _uploads(self, trial_id: str, attempt: int) -> Path:
         return self._project / FOLDER / f"{trial_id}.{attempt}"
 
@@ -275,23 +332,21 @@ def _check_inside(path: Path, directory: Path) -> None:
         raise UsageError(f"{path.name!r} is not in its trial's directory")
 
 
+def _one_for_each(entries: list[Entry], folder: Path) -> dict[str, Path]:
+    """A content for each file, by name: a copy where two have the same, so that what changes one leaves the other."""
+    found: dict[str, Path] = {}
+    taken: set[str] = set()
+    for number, entry in enumerate(entries):
+        content = folder / entry.digest
+        if entry.digest in taken:
+            content = folder / f"{entry.digest}.{number}"
+            shutil.copyfile(folder / entry.digest, content)
+        taken.add(entry.digest)
+        found[entry.name] = content
+    return found
+
+
 def _put_in_place(content: Path, target: Path, directory: Path) -> None:
-    """One content may be of several files, hence a second link to it, and no move."""
     target.parent.mkdir(parents=True, exist_ok=True)
     _check_inside(target, directory)
-    new = target.with_name(f".new-{content.name}")
-    new.unlink(missing_ok=True)
-    try:
-        os.link(content, new)
-    except OSError:  # a file system without links
-        shutil.copyfile(content, new)
-    os.replace(new, target)
-
-
-def _remove(paths: Iterable[Path], directory: Path) -> None:
-    for path in paths:
-        path.unlink(missing_ok=True)
-        for folder in path.relative_to(directory).parents:
-            if folder.name:
-                with contextlib.suppress(OSError):  # others are in it
-                    (directory / folder).rmdir()
+    os.replace(content, target)

@@ -5,6 +5,8 @@ from __future__ import annotations
 import threading
 from pathlib import Path
 
+import pytest
+
 from cluster.errors import ChiefUnreachable, LeaseLost
 from cluster.transfer.logsend import LogSender
 from tests.cluster.conftest import Clock
@@ -59,6 +61,21 @@ def test_a_chief_whose_log_was_cut_gets_what_is_new(tmp_path: Path) -> None:
         file.write(b"two\n")
     sender.close()
     assert bytes(log.text).endswith(b"two\n")
+
+
+def test_a_call_that_hangs_does_not_hold_up_who_ends_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("cluster.transfer.logsend.LAST_SECONDS", 0.05)
+    monkeypatch.setattr("cluster.transfer.logsend.CALL_SECONDS", 0.05)
+    path, let_go = tmp_path / "7.log", threading.Event()
+    path.write_bytes(b"one\n")
+
+    def hangs(at: int, data: bytes) -> int:
+        let_go.wait(60)
+        raise LeaseLost("over")
+
+    LogSender(path, hangs, seconds=1000).close()
+    assert not let_go.is_set()
+    let_go.set()
 
 
 def test_one_that_is_not_to_be_had_any_more_is_given_up(tmp_path: Path) -> None:

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import contextlib
+import errno
+import fcntl
 import hashlib
 import os
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -168,8 +171,11 @@ def test_a_trial_that_is_taken_back_in_the_last_moment_is_not_changed(tmp_path: 
         "a/../../x",
         "a//b",
         "a/",
-        ".x",
-        "a/.x",
+        ".",
+        "a/..",
+        ".new-x",
+        "a/.part-x",
+        "a/.state.json.tmp",
         "a\\x",
         "a\nb",
         "\0",
@@ -218,9 +224,12 @@ def test_what_makes_no_sense_is_refused(chief: Chief) -> None:
     for wrong in ("", "x", "../" * 21 + "x", digest.upper(), f"{digest}0"):
         with pytest.raises(UsageError):
             chief.store.put("7", 1, wrong, 1, 0, b"x")
-    with pytest.raises(UsageError, match="name each"):
+    with pytest.raises(UsageError, match="comes twice"):
         chief.store.commit("7", 1, [*of(a=b""), *of(a=b"")])
-    with pytest.raises(UsageError, match="1001 files"):
+    for names in (["a", "a/b"], ["a/b", "a"], ["a/b/c", "a.h5", "a/b"]):
+        with pytest.raises(UsageError, match="a directory of another"):
+            chief.store.commit("7", 1, [Entry(name, 0, sha(b"")) for name in names])
+    with pytest.raises(DirectoryError, match="has 1001 files, and the chief takes 1000 of a trial"):
         chief.store.commit("7", 1, [Entry(str(n), 0, sha(b"")) for n in range(1001)])
     with pytest.raises(UsageError):
         chief.store.append_log("7", 1, 0, bytes(CHUNK + 1))
@@ -248,6 +257,77 @@ def test_what_nobody_will_make_whole_is_removed(chief: Chief) -> None:
     assert [x.name for x in (chief.project / FOLDER).iterdir()] == ["7.1"]
     chief.store.keep_only([])
     assert not (chief.project / FOLDER).exists()
+
+
+def test_a_content_that_was_whole_when_the_chief_was_killed_becomes_a_file(chief: Chief) -> None:
+    folder = chief.project / FOLDER / "7.1"
+    for content, asked in ((b"whole", 0), (b"as whole", 8)):
+        folder.mkdir(parents=True)
+        (folder / f"{sha(content)}.part").write_bytes(content)
+        assert chief.store.put("7", 1, sha(content), len(content), asked, b"") == len(content)
+        assert chief.store.commit("7", 1, of(weights=content)) == []
+        assert found(chief.trial) == {"weights": content}
+
+
+def test_files_of_one_content_are_files_of_their_own(chief: Chief) -> None:
+    give(chief, b"same")
+    assert chief.store.commit("7", 1, of(best=b"same", last=b"same", third=b"same")) == []
+    with (chief.trial / "best").open("r+b") as file:
+        file.write(b"else")
+    assert found(chief.trial) == {"best": b"else", "last": b"same", "third": b"same"}
+
+
+def test_a_file_takes_the_place_of_a_directory_and_the_other_way_round(chief: Chief) -> None:
+    for files in (of(a=b"x"), of(a__b=b"x", c=b"x"), of(a=b"x", c__d__e=b"x"), of(c=b"x")):
+        chief.store.commit("7", 1, files)
+        give(chief, b"x")
+        assert chief.store.commit("7", 1, files) == []
+        assert set(found(chief.trial)) == {x.name for x in files}
+
+
+def test_what_is_in_the_way_is_said(chief: Chief) -> None:
+    (chief.trial / "weights").mkdir(parents=True)
+    (chief.trial / "weights" / "link").symlink_to("/")  # not a file that came, so it is not removed
+    give(chief, b"x")
+    with pytest.raises(DirectoryError, match=r"cannot keep the files of trial 7: .*: Is a directory"):
+        chief.store.commit("7", 1, of(weights=b"x"))
+
+
+def test_what_is_not_wanted_any_more_makes_room(tmp_path: Path) -> None:
+    chief = Chief(tmp_path / "project", limit=15)
+    give(chief, b"0123456789")
+    assert chief.store.commit("7", 1, of(weights=b"9876543210")) == [sha(b"9876543210")]
+    give(chief, b"9876543210")
+    assert chief.store.commit("7", 1, of(weights=b"9876543210")) == []
+
+
+def test_an_attempt_whose_pieces_go_while_they_are_put_together_is_over(
+    chief: Chief, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def taken_back(path: Path) -> str:
+        chief.take_back()
+        return sha(b"x")
+
+    monkeypatch.setattr("cluster.transfer.store.digest_of", taken_back)
+    with pytest.raises(LeaseLost):
+        give(chief, b"x")
+
+
+def test_an_attempt_that_has_ended_may_add_to_what_it_left(chief: Chief) -> None:
+    give(chief, b"weights")
+    chief.store.commit("7", 1, of(weights=b"weights"))
+    chief.leases.end("7", 1)
+    chief.store.forget("7")
+    late = of(summary=b"late")
+    with pytest.raises(LeaseLost):
+        chief.store.commit("7", 1, late)
+    assert chief.store.commit("7", 1, late, more=True) == [sha(b"late")]
+    give(chief, b"late")
+    assert chief.store.commit("7", 1, late, more=True) == []
+    assert found(chief.trial) == {"weights": b"weights", "summary": b"late"}
+    chief.leases.grant("7", "other", "t2")
+    with pytest.raises(LeaseLost):
+        chief.store.commit("7", 1, late, more=True)
 
 
 # --- logs
@@ -280,22 +360,23 @@ def test_a_log_is_bounded(chief: Chief, monkeypatch: pytest.MonkeyPatch) -> None
 
 
 class Line:
-    """A connection to a store that can break, for so many calls, after what was asked was done or before."""
+    """A connection to a store that can break."""
 
     def __init__(self, store: Store) -> None:
         self._store = store
         self.sent = 0
         self.calls: list[str] = []
         self.broken = False
+        self.reads = 10**9  # after so many it breaks
 
     def __getattr__(self, name: str) -> Any:
-        def call(*words: Any) -> Any:
+        def call(*words: Any, **named: Any) -> Any:
             self.calls.append(name)
-            if self.broken:
+            if self.broken or self.calls.count("read") > self.reads:
                 raise ChiefUnreachable("the line is cut")
             if name == "put":
                 self.sent += len(words[-1])
-            return getattr(self._store, name)(*words)
+            return None if name == "progress" else getattr(self._store, name)(*words, **named)
 
         return call
 
@@ -329,6 +410,7 @@ def test_what_a_trial_has_written_is_the_chiefs(chief: Chief, tmp_path: Path) ->
     mirror.flush()
     assert found(chief.trial) == {"weights": b"better", "resume/state": b"1"}
     mirror.end()
+    mirror.begin("8", 1)
     assert not (mirror.project / "trial_7").exists()
     assert not list((mirror.project / "snapshots").glob("*"))
 
@@ -381,6 +463,111 @@ def test_what_other_trials_have_left_is_fetched(chief: Chief, tmp_path: Path) ->
         mirror.need("4")
 
 
+def test_what_was_fetched_in_part_is_not_taken_for_whole(chief: Chief, tmp_path: Path) -> None:
+    (chief.project / "trial_3").mkdir()
+    for name in ("a", "b"):
+        (chief.project / "trial_3" / name).write_bytes(os.urandom(10))
+    mirror, line = mirror_of(chief, tmp_path / "mirror")
+    line.reads = 3  # the first file, and one piece of the second
+    for _ in range(2):
+        with pytest.raises(DirectoryError, match="trial 3 are the chief's, and it is away"):
+            mirror.need("3")
+
+
+def test_the_best_trial_stays_when_the_chief_has_gone(chief: Chief, tmp_path: Path) -> None:
+    for trial in ("3", "4"):
+        (chief.project / f"trial_{trial}").mkdir()
+        (chief.project / f"trial_{trial}" / "weights").write_bytes(trial.encode())
+    mirror, line = mirror_of(chief, tmp_path / "mirror")
+    mirror.finish(line, "3")
+    line.broken = True
+    asked = len(line.calls)
+    mirror.need("3")
+    assert len(line.calls) == asked, "nobody waits for a chief that is not needed"
+    assert found(mirror.project / "trial_3") == {"weights": b"3"}
+    with pytest.raises(DirectoryError):
+        mirror.need("4")
+    other, line = mirror_of(chief, tmp_path / "other")
+    line.broken = True
+    other.finish(line, "3")  # the search has ended well, whatever the program will ask for
+
+
+def test_what_is_written_after_a_trials_end_is_sent_too(chief: Chief, tmp_path: Path) -> None:
+    mirror, _ = mirror_of(chief, tmp_path / "mirror")
+    mirror.begin("7", 1)
+    write(mirror, weights=b"weights", resume__state=b"1")
+    mirror.flush()
+    chief.leases.end("7", 1)
+    (chief.trial / "weights").unlink()  # as --keep-checkpoints does
+    mirror.end()
+    mirror.need("7")
+    write(mirror, summary=b"late")
+    mirror.begin("8", 1)
+    assert found(chief.trial) == {"summary": b"late", "resume/state": b"1"}
+
+
+def test_a_trainer_after_another_begins_with_nothing(chief: Chief, tmp_path: Path) -> None:
+    """One that was killed while it sent has left links to what it sent."""
+    (tmp_path / "mirror" / "snapshots" / "1").mkdir(parents=True)
+    (tmp_path / "mirror" / "trial_7").mkdir()
+    mirror, _ = mirror_of(chief, tmp_path / "mirror")
+    mirror.begin("7", 1)
+    write(mirror, weights=b"x")
+    mirror.offer()
+    mirror.flush()
+    assert found(chief.trial) == {"weights": b"x"}
+
+
+def test_a_worker_without_room_says_so(
+    chief: Chief, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    mirror, _ = mirror_of(chief, tmp_path / "mirror")
+    mirror.begin("7", 1)
+    write(mirror, weights=b"x")
+
+    def full(*_: Any) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device", "weights")
+
+    monkeypatch.setattr(os, "link", full)
+    monkeypatch.setattr("shutil.copyfile", full)
+    mirror.offer()
+    assert "what the trial has saved is not on the chief" in caplog.text
+    with pytest.raises(DirectoryError, match="weights cannot be kept on the worker's host: No space left"):
+        mirror.flush()
+
+
+def test_hidden_files_and_links_travel_and_what_does_not_is_said(
+    chief: Chief, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    mirror, _ = mirror_of(chief, tmp_path / "mirror")
+    mirror.begin("7", 1)
+    write(mirror, **{"store__.zarray": b"{}", "store__0.0": b"data", ".new-odd": b"in the making"})
+    trial = mirror.project / "trial_7"
+    (trial / "latest").symlink_to("store/0.0")
+    (trial / "away").symlink_to("/etc/hostname")
+    for _ in range(2):
+        mirror.flush()
+    assert found(chief.trial) == {"store/.zarray": b"{}", "store/0.0": b"data", "latest": b"data"}
+    assert [x for x in caplog.messages if "stays here" in x] == [
+        "what trial 7 has in away stays here: it is no plain file with a plain name"
+    ]
+
+
+def test_a_trial_that_fetches_gets_somewhere(chief: Chief, tmp_path: Path) -> None:
+    (chief.project / "trial_3").mkdir()
+    (chief.project / "trial_3" / "weights").write_bytes(bytes(3 * CHUNK))
+    clock, line = Clock(), Line(chief.store)
+
+    def later() -> float:
+        clock.now += 0.6
+        return clock.now
+
+    mirror = Mirror(tmp_path / "mirror", line, later)
+    mirror.begin("7", 1)
+    mirror.need("3")
+    assert line.calls.count("progress") >= 1
+
+
 def test_a_chief_that_takes_no_more_is_told_of(tmp_path: Path) -> None:
     chief = Chief(tmp_path / "project", limit=10)
     mirror, _ = mirror_of(chief, tmp_path / "mirror")
@@ -396,7 +583,7 @@ def test_a_file_that_changes_all_the_time_is_told_of(
 ) -> None:
     mirror, _ = mirror_of(chief, tmp_path / "mirror")
     mirror.begin("7", 1)
-    write(mirror, log=b"0")
+    write(mirror, log=bytes(16))
     was = entries_module.Digests.entry
 
     def changes(self: Any, name: str, path: Path) -> Entry:
@@ -431,6 +618,25 @@ def test_a_workers_place_goes_with_it(tmp_path: Path) -> None:
         assert one.is_dir(), "that of a worker which lives is left alone"
         assert not killed.exists()
     assert [x.name for x in tmp_path.iterdir()] == ["deep"]
+
+
+def test_a_place_that_was_swept_away_before_it_was_held(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Another worker starts at the same moment, and takes the directory for one that was left."""
+    lock = fcntl.flock
+    swept: list[Path] = []
+
+    def between(file: Any, how: int) -> None:
+        if how == fcntl.LOCK_EX and not swept:
+            [own] = tmp_path.iterdir()
+            swept.append(own)
+            shutil.rmtree(own)
+        lock(file, how)
+
+    monkeypatch.setattr(fcntl, "flock", between)
+    with scratch_directory(tmp_path) as own:
+        assert own.is_dir()
+        assert own not in swept
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_a_place_where_nothing_can_be_made(tmp_path: Path) -> None:

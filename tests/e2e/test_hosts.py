@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 
 from tests.access import TOKEN
-from tests.e2e.launcher import PROGRAMS, Running, cluster, events, trials
+from tests.e2e.launcher import PROGRAMS, Running, children, cluster, events, trials
 from tests.e2e.line import Line
 
 PROGRAM = [str(PROGRAMS / "promoted.py")]
@@ -149,6 +149,33 @@ def test_an_upload_goes_on_where_its_line_was_cut_and_its_chief_killed(make: Cal
     box.check(worker.output)
     assert events(box.project, "lost") == []
     assert "Traceback" not in before + box.chief.output + worker.output
+
+
+def test_a_trainer_that_is_killed_in_mid_upload_is_replaced(make: Callable[..., Box]) -> None:
+    box = make(18907)
+    with Line(box.address) as line:
+        line.rate = 1e6
+        worker = box.worker("w", line.address)
+        trial, _ = box.await_piece()
+        [trainer] = children(worker.process.pid)
+        os.kill(trainer, signal.SIGKILL)
+        line.rate = None
+        assert (box.chief.end(), worker.end()) == (0, 0), box.chief.output + worker.output
+    box.check(worker.output)
+    assert [event["trial"] for event in events(box.project, "lost")] == [trial]
+
+
+def test_a_trial_that_only_sends_has_not_stalled(make: Callable[..., Box]) -> None:
+    """What its epochs save takes far longer to send than it may be silent."""
+    box = make(18908, "--stall-seconds", "2")
+    with Line(box.address) as line:
+        line.rate = 1.5e6
+        worker = box.worker("w", line.address)
+        box.chief.read_until(r"trial 0001 val_loss")
+        line.rate = None
+        assert (box.chief.end(), worker.end()) == (0, 0), box.chief.output + worker.output
+    box.check(worker.output)
+    assert events(box.project, "lost") == []
 
 
 def test_what_trials_print_is_in_the_chiefs_logs(make: Callable[..., Box]) -> None:
