@@ -225,8 +225,8 @@ def _open(url: str) -> RDBStorage:
         ) from error
     except (SQLAlchemyError, StorageInternalError, RuntimeError, ValueError) as error:
         raise UsageError(
-            f"the storage {shown(url)} cannot be opened: {_first_line(error)}. Give one as SQLAlchemy names it, such "
-            f"as {EXAMPLE}"
+            f"the storage {shown(url)} cannot be opened: {_first_line(error)}. Give --optuna as SQLAlchemy names "
+            f"it, such as {EXAMPLE}"
         ) from error
 
 

@@ -105,17 +105,30 @@ class Program:
         if self.is_module:
             return _locate_module(self.target)
         path = Path(self.target)
-        if path.is_dir():
-            path = path / "__main__.py"
-        if not path.is_file():
+        try:
+            if path.is_dir():
+                path = path / "__main__.py"
+            there = path.is_file()
+        except OSError as error:
+            raise UsageError(f"the program {_short(self.target)} cannot be looked up: {error.strerror}") from error
+        if not there:
             raise UsageError(f"there is no program {self.target!r} (looked in {Path.cwd()}). For a module, use -m")
         return path
 
     @property
     def identity(self) -> Identity:
-        """What a chief and a worker compare."""
-        digest = hashlib.sha256(self.locate().read_bytes()).hexdigest()[:12]
-        return Identity(f"-m {self.target}" if self.is_module else Path(self.target).name, self.arguments, digest)
+        """What a chief and a worker compare.
+
+        Raises:
+            UsageError: the program is not there any more, or cannot be read.
+        """
+        file = self.locate()
+        try:
+            digest = hashlib.sha256(file.read_bytes()).hexdigest()[:12]
+        except OSError as error:
+            raise UsageError(f"the program {file} cannot be read: {error.strerror}") from error
+        name = f"-m {self.target}" if self.is_module else Path(self.target).name
+        return Identity(_sendable(name), tuple(map(_sendable, self.arguments)), digest)
 
     def run(self) -> None:
         """Runs the program as `__main__`, as `python script.py` or `python -m module` would.
@@ -128,6 +141,15 @@ class Program:
                 runpy.run_module(self.target, run_name="__main__", alter_sys=True)
             else:
                 runpy.run_path(self.target, run_name="__main__")
+
+
+def _sendable(word: str) -> str:
+    """A word of the command line as text that can be sent and kept: what is no UTF-8 in it is written out."""
+    return word.encode(errors="surrogateescape").decode(errors="backslashreplace")
+
+
+def _short(word: str) -> str:
+    return repr(word) if len(word) <= 100 else f"{word[:100]!r}…"
 
 
 @contextlib.contextmanager

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from cluster import credentials
+from cluster.commands import checked
 
 if TYPE_CHECKING:
     from cluster.rpc.client import Credentials
@@ -20,6 +21,8 @@ if TYPE_CHECKING:
 TokenFile = Annotated[
     Path | None,
     typer.Option(
+        parser=checked.path,
+        metavar=checked.PATH,
         envvar="CLUSTER_TOKEN_FILE",
         help="A file with the token that calls and pages ask for.  [default: CLUSTER_TOKEN, or what is kept in "
         "~/.keras-tuning-cluster/token]",
@@ -27,16 +30,36 @@ TokenFile = Annotated[
 ]
 TlsCert = Annotated[
     Path | None,
-    typer.Option(envvar="CLUSTER_TLS_CERT", help="This process's certificate, as a PEM file, for TLS."),
+    typer.Option(
+        parser=checked.path,
+        metavar=checked.PATH,
+        envvar="CLUSTER_TLS_CERT",
+        help="This process's certificate, as a PEM file, for TLS.",
+    ),
 ]
-TlsKey = Annotated[Path | None, typer.Option(envvar="CLUSTER_TLS_KEY", help="The private key of --tls-cert.")]
+TlsKey = Annotated[
+    Path | None,
+    typer.Option(
+        parser=checked.path, metavar=checked.PATH, envvar="CLUSTER_TLS_KEY", help="The private key of --tls-cert."
+    ),
+]
 TlsCa = Annotated[
     Path | None,
-    typer.Option(envvar="CLUSTER_TLS_CA", help="The authority of the chief's certificate: the chief is called by TLS."),
+    typer.Option(
+        parser=checked.path,
+        metavar=checked.PATH,
+        envvar="CLUSTER_TLS_CA",
+        help="The authority of the chief's certificate: the chief is called by TLS.",
+    ),
 ]
 TlsClientCa = Annotated[
     Path | None,
-    typer.Option(envvar="CLUSTER_TLS_CLIENT_CA", help="The authority whose certificates workers must have."),
+    typer.Option(
+        parser=checked.path,
+        metavar=checked.PATH,
+        envvar="CLUSTER_TLS_CLIENT_CA",
+        help="The authority whose certificates workers must have.",
+    ),
 ]
 AllowStock = Annotated[
     int,
@@ -44,6 +67,7 @@ AllowStock = Annotated[
         "--allow-stock-clients",
         envvar="CLUSTER_ALLOW_STOCK_CLIENTS",
         count=True,
+        min=0,
         max=2,
         help="Let stock KerasTuner clients in, which can send no token: from this machine; given twice, from anywhere.",
     ),

@@ -9,6 +9,7 @@ from typing import Annotated
 
 import typer
 
+from cluster.commands import checked
 from cluster.commands.shared import configure_logging
 from cluster.errors import MissingDependency
 
@@ -16,7 +17,9 @@ HERE = ("localhost", "127.0.0.1", "::1", "chief")  # the last is the chief's nam
 
 
 def certs(
-    directory: Annotated[Path, typer.Argument(metavar="DIR", help="Where to write them.", show_default=False)],
+    directory: Annotated[
+        Path, typer.Argument(metavar="DIR", parser=checked.path, help="Where to write them.", show_default=False)
+    ],
     host: Annotated[
         list[str] | None,
         typer.Option(

@@ -14,6 +14,7 @@ import typer
 from cluster import credentials, exposure, leash, placement, streams
 from cluster.asides import Asides
 from cluster.chief import Chief
+from cluster.commands import checked
 from cluster.commands.access import AllowStock, Insecure, TlsCert, TlsClientCa, TlsKey, TokenFile
 from cluster.commands.children import LeashEnd, Word
 from cluster.commands.limits import (
@@ -61,7 +62,10 @@ def chief(
     context: typer.Context,
     words: Words = None,
     listen: Annotated[
-        str, typer.Option(envvar="CLUSTER_LISTEN", help="The HOST:PORT at which workers find the chief.")
+        str,
+        typer.Option(
+            callback=checked.address, envvar="CLUSTER_LISTEN", help="The HOST:PORT at which workers find the chief."
+        ),
     ] = "127.0.0.1:8000",
     fresh: Fresh = False,
     lease_seconds: LeaseSeconds = 15.0,
@@ -80,11 +84,16 @@ def chief(
     linger_seconds: Annotated[
         float,
         typer.Option(
-            envvar="CLUSTER_LINGER_SECONDS", min=0.0, help="How long to wait at the end for workers to leave."
+            callback=checked.seconds,
+            envvar="CLUSTER_LINGER_SECONDS",
+            min=0.0,
+            help="How long to wait at the end for workers to leave.",
         ),
     ] = 30.0,
-    alone_seconds: Annotated[float | None, typer.Option("--alone-seconds", hidden=True)] = None,
-    expected: Annotated[int, typer.Option("--expected", hidden=True)] = 0,
+    alone_seconds: Annotated[
+        float | None, typer.Option("--alone-seconds", min=0.0, callback=checked.seconds, hidden=True)
+    ] = None,
+    expected: Annotated[int, typer.Option("--expected", min=0, callback=checked.count, hidden=True)] = 0,
     verbose: Verbose = False,
     log_json: LogJson = False,
     tensorboard: BoardFiles = True,
@@ -104,14 +113,12 @@ def chief(
     """Host the oracle: serve a program's searches to workers."""
     from cluster.roles import ChiefRole
     from cluster.roles import run as run_under
-    from cluster.rpc.client import check_address
     from cluster.rpc.guard import Guard, StockClients
     from cluster.rpc.server import serve
     from cluster.rpc.tls import ServerTls
 
     configure_logging(log_json)
     program = Program.parse(words or [])
-    check_address(listen)
     # What comes by a file of this host needs none; the certificate is the page's then.
     tls = None if listen.startswith("unix:") else ServerTls.of(tls_cert, tls_key, tls_client_ca)
     exposure.check(listen, tls=tls is not None, insecure=insecure)

@@ -6,8 +6,10 @@ from typing import Annotated, Any
 
 import typer
 
-LeashEnd = Annotated[int | None, typer.Option("--leash", hidden=True)]
-Word = Annotated[str, typer.Option("--asides", hidden=True)]
+from cluster.commands import checked
+
+LeashEnd = Annotated[int | None, typer.Option("--leash", callback=checked.descriptor, hidden=True)]
+Word = Annotated[str, typer.Option("--asides", callback=checked.name, hidden=True)]
 
 
 def flags(options: dict[str, Any]) -> list[str]:

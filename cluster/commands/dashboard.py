@@ -9,6 +9,7 @@ from typing import Annotated
 
 import typer
 
+from cluster.commands import checked
 from cluster.commands.access import Insecure, TlsCa, TlsCert, TlsKey, TokenFile, caller
 from cluster.commands.shared import configure_logging
 from cluster.commands.shown import DASHBOARD, Address
@@ -18,6 +19,7 @@ def dashboard(
     place: Annotated[
         str,
         typer.Argument(
+            callback=checked.place,
             metavar="DIR|HOST:PORT",
             help="A project directory, or one with several, or a running chief's address.",
             show_default=False,

@@ -9,6 +9,7 @@ from typing import Annotated, TypeVar
 
 import typer
 
+from cluster.commands import checked
 from cluster.commands.access import TlsCa, TlsCert, TlsKey, TokenFile, caller
 from cluster.commands.shared import configure_logging
 from cluster.errors import MissingDependency, UsageError
@@ -20,14 +21,24 @@ def export(
     place: Annotated[
         str,
         typer.Argument(
-            metavar="DIR|HOST:PORT", help="A project directory, or a running chief's address.", show_default=False
+            callback=checked.place,
+            metavar="DIR|HOST:PORT",
+            help="A project directory, or a running chief's address.",
+            show_default=False,
         ),
     ],
     optuna: Annotated[
         str | None,
-        typer.Option(metavar="URL", help="A storage of Optuna's, such as sqlite:///study.db.", show_default=False),
+        typer.Option(
+            callback=checked.text,
+            metavar="URL",
+            help="A storage of Optuna's, such as sqlite:///study.db.",
+            show_default=False,
+        ),
     ] = None,
-    name: Annotated[str | None, typer.Option(help="The study's name.  [default: the project's]")] = None,
+    name: Annotated[
+        str | None, typer.Option(callback=checked.name, help="The study's name.  [default: the project's]")
+    ] = None,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace a study of that name.")] = False,
     token_file: TokenFile = None,
     tls_ca: TlsCa = None,

@@ -10,6 +10,7 @@ from typing import Annotated
 
 import typer
 
+from cluster.commands import checked
 from cluster.errors import UsageError
 from cluster.policy import Policy
 from cluster.prune import RULES
@@ -20,22 +21,34 @@ Fresh = Annotated[
 LeaseSeconds = Annotated[
     float,
     typer.Option(
-        envvar="CLUSTER_LEASE_SECONDS", min=1.0, help="How long a worker may be silent before its trial runs elsewhere."
+        callback=checked.seconds,
+        envvar="CLUSTER_LEASE_SECONDS",
+        min=1.0,
+        help="How long a worker may be silent before its trial runs elsewhere.",
     ),
 ]
 MaxAttempts = Annotated[
     int,
     typer.Option(
-        envvar="CLUSTER_MAX_ATTEMPTS", min=1, help="How often a trial may lose its worker before it counts as failed."
+        callback=checked.count,
+        envvar="CLUSTER_MAX_ATTEMPTS",
+        min=1,
+        help="How often a trial may lose its worker before it counts as failed.",
     ),
 ]
 TrialTimeout = Annotated[
     float | None,
-    typer.Option(envvar="CLUSTER_TRIAL_TIMEOUT", min=0.001, help="How long one attempt at a trial may take, in s."),
+    typer.Option(
+        callback=checked.seconds,
+        envvar="CLUSTER_TRIAL_TIMEOUT",
+        min=0.001,
+        help="How long one attempt at a trial may take, in s.",
+    ),
 ]
 StallSeconds = Annotated[
     float | None,
     typer.Option(
+        callback=checked.seconds,
         envvar="CLUSTER_STALL_SECONDS",
         min=0.001,
         help="How long a trial may get nowhere, in s.",
@@ -43,15 +56,25 @@ StallSeconds = Annotated[
 ]
 MaxMinutes = Annotated[
     float | None,
-    typer.Option(envvar="CLUSTER_MAX_MINUTES", min=0.0, help="After so many minutes, begin no further trial."),
+    typer.Option(
+        callback=checked.minutes,
+        envvar="CLUSTER_MAX_MINUTES",
+        min=0.0,
+        help="After so many minutes, begin no further trial.",
+    ),
 ]
 StopAt = Annotated[
     float | None,
-    typer.Option(envvar="CLUSTER_STOP_AT", help="Once the objective has reached this, begin no further trial."),
+    typer.Option(
+        callback=checked.finite,
+        envvar="CLUSTER_STOP_AT",
+        help="Once the objective has reached this, begin no further trial.",
+    ),
 ]
 MaxFailures = Annotated[
     int | None,
     typer.Option(
+        callback=checked.count,
         envvar="CLUSTER_MAX_FAILURES",
         min=1,
         help="How many failed trials in a row end the search.  [default: the program's own, 3 in KerasTuner]",
@@ -60,6 +83,7 @@ MaxFailures = Annotated[
 KeepCheckpoints = Annotated[
     int | None,
     typer.Option(
+        callback=checked.count,
         envvar="CLUSTER_KEEP_CHECKPOINTS",
         min=1,
         help="How many of the best trials keep their checkpoint.  [default: all]",
@@ -74,12 +98,16 @@ Prune = Annotated[
 PruneMinEpochs = Annotated[
     int,
     typer.Option(
-        envvar="CLUSTER_PRUNE_MIN_EPOCHS", min=1, help="After how many epochs a trial is judged for the first time."
+        callback=checked.count,
+        envvar="CLUSTER_PRUNE_MIN_EPOCHS",
+        min=1,
+        help="After how many epochs a trial is judged for the first time.",
     ),
 ]
 PruneFactor = Annotated[
     int,
     typer.Option(
+        callback=checked.count,
         envvar="CLUSTER_PRUNE_FACTOR",
         min=2,
         help="Of how many trials one goes on, each time that asha judges; the next time is after so many times the "
@@ -89,11 +117,17 @@ PruneFactor = Annotated[
 UploadGb = Annotated[
     float,
     typer.Option(
-        envvar="CLUSTER_UPLOAD_GB", min=0.001, help="How many GB a worker elsewhere may send of one trial's files."
+        callback=checked.gigabytes,
+        envvar="CLUSTER_UPLOAD_GB",
+        min=0.001,
+        help="How many GB a worker elsewhere may send of one trial's files.",
     ),
 ]
 FreeGb = Annotated[
-    float, typer.Option(envvar="CLUSTER_FREE_GB", min=0.0, help="How many GB of the disk they leave free.")
+    float,
+    typer.Option(
+        callback=checked.gigabytes, envvar="CLUSTER_FREE_GB", min=0.0, help="How many GB of the disk they leave free."
+    ),
 ]
 
 

@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from cluster import placement
+from cluster.commands import checked
 from cluster.commands.devices import DeviceKind, SlotDir, wanted_devices
 from cluster.commands.shared import LogJson, Words, configure_logging
 from cluster.placement import SLOT_DIRECTORY
@@ -15,17 +16,29 @@ from cluster.program import Program
 
 CpusPerTrial = Annotated[
     float | None,
-    typer.Option(envvar="CLUSTER_CPUS_PER_TRIAL", min=0.01, help="Cores of a trial on Ray.  [default: an equal part]"),
+    typer.Option(
+        callback=checked.count,
+        envvar="CLUSTER_CPUS_PER_TRIAL",
+        min=0.01,
+        help="Cores of a trial on Ray.  [default: an equal part]",
+    ),
 ]
 GpusPerTrial = Annotated[
     float | None,
     typer.Option(
-        envvar="CLUSTER_GPUS_PER_TRIAL", min=0.0, help="GPUs of a trial on Ray, or a part of one.  [default: one]"
+        callback=checked.count,
+        envvar="CLUSTER_GPUS_PER_TRIAL",
+        min=0.0,
+        help="GPUs of a trial on Ray, or a part of one.  [default: one]",
     ),
 ]
 RayStorage = Annotated[
     str | None,
-    typer.Option(envvar="CLUSTER_RAY_STORAGE", help="Where Ray keeps what trials save.  [default: with the results]"),
+    typer.Option(
+        callback=checked.text,
+        envvar="CLUSTER_RAY_STORAGE",
+        help="Where Ray keeps what trials save.  [default: with the results]",
+    ),
 ]
 RayScheduler = Annotated[
     str,
@@ -52,9 +65,12 @@ def ray_head(words: Words = None, log_json: LogJson = False) -> None:
 
 
 def ray_worker(
-    head: Annotated[str, typer.Option(help="The head's HOST:PORT.")],
+    head: Annotated[str, typer.Option(callback=checked.head_address, help="The head's HOST:PORT.")],
     ray_cpus: Annotated[
-        int, typer.Option("--cpus", envvar="CLUSTER_RAY_CPUS", min=1, help="How many cores to offer.")
+        int,
+        typer.Option(
+            "--cpus", callback=checked.count, envvar="CLUSTER_RAY_CPUS", min=1, help="How many cores to offer."
+        ),
     ] = 1,
     device: DeviceKind = "auto",
     slot_dir: SlotDir = SLOT_DIRECTORY,

@@ -8,6 +8,7 @@ from typing import Annotated
 
 import typer
 
+from cluster.commands import checked
 from cluster.commands.shared import configure_logging
 
 log = logging.getLogger(__name__)
@@ -16,10 +17,16 @@ COMPARED = Path("report")  # where a comparison goes by default
 
 
 def report(
-    directories: Annotated[list[Path], typer.Argument(metavar="DIR", help="Project directories.", show_default=False)],
+    directories: Annotated[
+        list[Path], typer.Argument(metavar="DIR", parser=checked.path, help="Project directories.", show_default=False)
+    ],
     output: Annotated[
         Path | None,
-        typer.Option(help="Where to write.  [default: the project directory; ./report for several]"),
+        typer.Option(
+            parser=checked.path,
+            metavar=checked.PATH,
+            help="Where to write.  [default: the project directory; ./report for several]",
+        ),
     ] = None,
 ) -> None:
     """Write the report of a search again, or compare several: tables, pictures, and a page that needs no network."""

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated, NoReturn
 import typer
 
 from cluster import placement, streams
+from cluster.commands import checked
 from cluster.commands.access import Insecure, TlsCert, TlsKey, TokenFile, caller_words
 from cluster.commands.children import flags
 from cluster.commands.devices import AllowCpu, DeviceKind, SlotDir, SlotsPerGpu, wanted_devices
@@ -62,6 +63,7 @@ def run(
     workers: Annotated[
         int | None,
         typer.Option(
+            callback=checked.processes,
             envvar="CLUSTER_WORKERS",
             min=1,
             help="Run a chief and this many workers as processes of this box.  [default: one process for all]",
@@ -88,7 +90,7 @@ def run(
     on_ray: Annotated[
         bool, typer.Option("--ray", envvar="CLUSTER_RAY", help="Run on Ray Tune; an address may follow (--ray auto).")
     ] = False,
-    ray_address: Annotated[str, typer.Option("--ray-address", hidden=True)] = "",
+    ray_address: Annotated[str, typer.Option("--ray-address", callback=checked.ray_address, hidden=True)] = "",
     cpus_per_trial: CpusPerTrial = None,
     gpus_per_trial: GpusPerTrial = None,
     ray_storage: RayStorage = None,

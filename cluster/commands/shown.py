@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from cluster import streams
+from cluster.commands import checked
 
 if TYPE_CHECKING:
     from cluster.chief import Chief
@@ -24,7 +25,12 @@ if TYPE_CHECKING:
 DASHBOARD = "127.0.0.1:8080"
 Address = Annotated[
     str,
-    typer.Option("--dashboard-address", envvar="CLUSTER_DASHBOARD_ADDRESS", help="The HOST:PORT of the page."),
+    typer.Option(
+        "--dashboard-address",
+        callback=checked.page_address,
+        envvar="CLUSTER_DASHBOARD_ADDRESS",
+        help="The HOST:PORT of the page.",
+    ),
 ]
 Page = Annotated[
     bool, typer.Option("--dashboard", envvar="CLUSTER_DASHBOARD", help="Serve a live page beside the search.")

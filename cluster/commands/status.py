@@ -9,6 +9,7 @@ from typing import Annotated
 
 import typer
 
+from cluster.commands import checked
 from cluster.commands.access import TlsCa, TlsCert, TlsKey, TokenFile, caller
 from cluster.commands.shared import AsJson, configure_logging, console
 
@@ -17,7 +18,10 @@ def status(
     place: Annotated[
         str,
         typer.Argument(
-            metavar="DIR|HOST:PORT", help="A project directory, or a running chief's address.", show_default=False
+            callback=checked.place,
+            metavar="DIR|HOST:PORT",
+            help="A project directory, or a running chief's address.",
+            show_default=False,
         ),
     ],
     as_json: AsJson = False,

@@ -12,6 +12,7 @@ import typer
 
 from cluster import cores, leash, memory, placement
 from cluster.asides import Asides
+from cluster.commands import checked
 from cluster.commands.access import TlsCa, TlsCert, TlsKey, TokenFile, caller, caller_words
 from cluster.commands.children import LeashEnd, Word
 from cluster.commands.devices import AllowCpu, DeviceKind, SlotDir, SlotsPerGpu, wanted_devices
@@ -60,7 +61,7 @@ def worker(
 ) -> None:
     """Run trials of a chief's searches. The program must be the chief's."""
     from cluster import worker as supervisor
-    from cluster.rpc.client import ChiefClient, check_address
+    from cluster.rpc.client import ChiefClient
 
     configure_logging(log_json)
     program = Program.parse(words or [])
@@ -68,7 +69,7 @@ def worker(
         leash.hold(leash_end, leash.terminate_self)
     place = placement.find(wanted_devices(device, slots_per_gpu, allow_cpu, slot_dir), os.environ)
     access = (token_file, tls_ca, tls_cert, tls_key)
-    client = ChiefClient(check_address(chief_address), caller(*access), patience)
+    client = ChiefClient(chief_address, caller(*access), patience)
     own = tuple(word for word, wanted in (("--verbose", verbose), ("--log-json", log_json)) if wanted)
     own += caller_words(*access)
     options = supervisor.Options(
@@ -87,16 +88,18 @@ def worker(
 def trainer(
     words: Words = None,
     chief_address: ChiefAddress = "127.0.0.1:8000",
-    worker_name: Annotated[str, typer.Option("--worker")] = "",
-    trainer_id: Annotated[str, typer.Option("--trainer")] = "",
+    worker_name: Annotated[str, typer.Option("--worker", callback=checked.name)] = "",
+    trainer_id: Annotated[str, typer.Option("--trainer", callback=checked.name)] = "",
     patience: Patience = 300.0,
     recycle_after: RecycleAfter = None,
     recycle_gb: RecycleGb = None,
-    device: Annotated[str, typer.Option("--device")] = "",
-    own_cores: Annotated[str, typer.Option("--cores")] = "",
-    memory_share: Annotated[float | None, typer.Option("--memory-share")] = None,
-    memory_total: Annotated[int, typer.Option("--memory-total")] = 0,
-    slot_files: Annotated[str, typer.Option("--slot-files")] = "",
+    device: Annotated[str, typer.Option("--device", callback=checked.name)] = "",
+    own_cores: Annotated[str, typer.Option("--cores", callback=checked.core_numbers)] = "",
+    memory_share: Annotated[
+        float | None, typer.Option("--memory-share", min=0.0, max=1.0, callback=checked.finite)
+    ] = None,
+    memory_total: Annotated[int, typer.Option("--memory-total", min=0, max=2**63 - 1)] = 0,
+    slot_files: Annotated[str, typer.Option("--slot-files", callback=checked.descriptors)] = "",
     packed: Annotated[bool, typer.Option("--packed")] = False,
     alone: Annotated[bool, typer.Option("--alone")] = False,
     scratch: Scratch = None,

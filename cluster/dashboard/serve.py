@@ -18,9 +18,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from cluster import credentials, exposure
+from cluster.address import split
 from cluster.credentials import Token
 from cluster.dashboard.sources import Projects, Source
-from cluster.errors import CannotListen, MissingDependency, UsageError
+from cluster.errors import CannotListen, MissingDependency
 from cluster.rpc.tls import Identity
 
 if TYPE_CHECKING:
@@ -79,12 +80,9 @@ class Access:
         Raises:
             UsageError: the address is none, others could listen in, or the token cannot be used or made.
         """
-        host, colon, port = address.rpartition(":")
-        host = host.removeprefix("[").removesuffix("]")
-        if not (host and colon and port.isdigit() and int(port) < 65536):
-            raise UsageError(f"{address!r} is no address; give --dashboard-address HOST:PORT, such as 127.0.0.1:8080")
+        host, port = split(address, any_port=True)
         exposure.check(address, tls=tls is not None, insecure=insecure)
-        return cls(host, int(port), credentials.find_or_make(environment, token_file), tls, terminal)
+        return cls(host, port, credentials.find_or_make(environment, token_file), tls, terminal)
 
 
 class Serving:

@@ -9,7 +9,6 @@ import contextlib
 import importlib.metadata
 import logging
 import os
-import re
 import signal
 import socket
 import sys
@@ -19,6 +18,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from cluster import cores
+from cluster.address import RAYS_OWN, check_ray, split
 from cluster.errors import ChiefUnreachable, MissingDependency, UsageError
 from cluster.ray_backend.signals import own_sigterm
 
@@ -133,14 +133,11 @@ def connected(wanted: Wanted, environ: Mapping[str, str]) -> Iterator[Room]:
 
 def _knock(address: str) -> None:
     """Looks whether anybody listens; Ray would try for minutes."""
-    if address in ("auto", "local"):
+    if check_ray(address) in RAYS_OWN:
         return
-    found = re.fullmatch(r"(?:ray://)?(\[[^\]]+\]|[^:/]+):(\d+)", address)
-    if found is None:
-        raise UsageError(f"{address!r} is no address of a Ray cluster; give HOST:PORT, ray://HOST:PORT or auto")
     try:
-        socket.create_connection((found[1].strip("[]"), int(found[2])), timeout=CONNECT_SECONDS).close()
-    except (OSError, OverflowError) as error:
+        socket.create_connection(split(address.removeprefix("ray://")), timeout=CONNECT_SECONDS).close()
+    except OSError as error:
         raise ChiefUnreachable(
             f"no Ray cluster answers at {address}: {error}. Start one with: ray start --head"
         ) from error

@@ -18,7 +18,8 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import NoReturn
 
-from cluster.errors import ChiefUnreachable, ClusterError, MissingDependency, UsageError
+from cluster.address import split
+from cluster.errors import ChiefUnreachable, ClusterError, MissingDependency
 from cluster.placement import Place, Placement
 
 log = logging.getLogger(__name__)
@@ -131,12 +132,9 @@ def _environment() -> dict[str, str]:
 
 
 def _answers(address: str) -> bool:
-    host, _, port = address.rpartition(":")
-    if not (host and port.isdecimal()):
-        raise UsageError(f"{address!r} is no address of a Ray cluster's head; give HOST:PORT")
     try:
-        socket.create_connection((host, int(port)), timeout=KNOCK_SECONDS).close()
-    except (OSError, OverflowError):
+        socket.create_connection(split(address), timeout=KNOCK_SECONDS).close()
+    except OSError:
         return False
     return True
 

@@ -18,7 +18,7 @@ from typing import Any
 import grpc
 
 from cluster.chief import Description
-from cluster.errors import ChiefUnreachable, UsageError, WrongToken
+from cluster.errors import ChiefUnreachable, WrongToken
 from cluster.rpc import cluster_pb2 as pb
 from cluster.rpc import cluster_pb2_grpc, codec
 from cluster.rpc.guard import HEADER, SCHEME
@@ -44,19 +44,6 @@ OPTIONS = [
     ("grpc.max_receive_message_length", MAX_MESSAGE),
     ("grpc.max_send_message_length", MAX_MESSAGE),
 ]
-
-
-def check_address(address: str) -> str:
-    """Returns `address` when it is `host:port` or `unix:path`.
-
-    Raises:
-        UsageError: it is neither.
-    """
-    host, colon, port = address.rpartition(":")
-    good = address.startswith("unix:") or (host and colon and port.isdigit() and 0 < int(port) < 65536)
-    if not good:
-        raise UsageError(f"{address!r} is no address; give HOST:PORT, such as 127.0.0.1:8000")
-    return address
 
 
 @dataclass(frozen=True)

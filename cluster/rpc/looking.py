@@ -7,10 +7,11 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from cluster.address import check_address
 from cluster.changes import merged
 from cluster.errors import ChiefUnreachable, UsageError
 from cluster.record import Record
-from cluster.rpc.client import ChiefClient, Credentials, check_address
+from cluster.rpc.client import ChiefClient, Credentials
 
 WAIT_SECONDS = 5.0  # for a chief that is just starting
 

@@ -12,7 +12,8 @@ from typing import Any, TypeVar
 import grpc
 
 from cluster.chief import Chief, Host
-from cluster.errors import CannotListen, ChiefUnreachable, ClusterError, SearchFailed, UsageError
+from cluster.errors import CannotListen, ChiefUnreachable, ClusterError, SearchFailed
+from cluster.names import check_name
 from cluster.policy import Policy
 from cluster.program import Identity
 from cluster.rpc import cluster_pb2 as pb
@@ -32,7 +33,6 @@ log = logging.getLogger(__name__)
 THREADS = 1024
 SEARCH_ID = "search-id"
 LONGEST_WAIT = 60.0  # seconds; who wants to wait longer asks again, and no thread waits for who has gone
-LONGEST_NAME = 300
 MAX_MESSAGE = 256 * 1024 * 1024  # of an answer: the state of a long search
 MAX_REQUEST = 32 * 1024 * 1024
 AT_ONCE = 32  # calls of one connection; what is more waits on the caller's side, and takes nobody's turn here
@@ -119,8 +119,7 @@ def _plain(**texts: str) -> None:
         UsageError: one is long, or has letters in it that do something to a terminal.
     """
     for name, text in texts.items():
-        if len(text) > LONGEST_NAME or not text.isprintable():
-            raise UsageError(f"the {name} is no name: {text[:50]!r}. One is {LONGEST_NAME} printable letters at most")
+        check_name(name, text)
 
 
 class ClusterService(cluster_pb2_grpc.ClusterServicer):

@@ -5,8 +5,10 @@ Owns reading the files and saying what is wrong with them, before anything liste
 
 from __future__ import annotations
 
+import os
 import socket
 import ssl
+import stat
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -48,7 +50,9 @@ class Identity:
         try:
             ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER).load_cert_chain(certificate, key, password=_no_password)
         except (ssl.SSLError, ValueError) as error:
-            raise UsageError(f"{certificate} and {key} are no certificate and its key: {_reason(error)}") from error
+            raise UsageError(
+                f"--tls-cert {certificate} and --tls-key {key} are no certificate and its key: {_reason(error)}"
+            ) from error
         return cls(certificate, key)
 
 
@@ -187,9 +191,13 @@ def _check_authorities(file: Path, option: str) -> None:
 
 def _check_readable(file: Path, option: str) -> None:
     try:
-        file.open("rb").close()
+        # Not to wait for who writes into a named pipe; and it is read more than once.
+        with open(os.open(file, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC), "rb") as opened:
+            regular = stat.S_ISREG(os.fstat(opened.fileno()).st_mode)
     except OSError as error:
         raise UsageError(f"{option} {file} cannot be read: {error.strerror}") from error
+    if not regular:
+        raise UsageError(f"{option} {file} cannot be read: it is no regular file")
 
 
 def _no_password() -> str:

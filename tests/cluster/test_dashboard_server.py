@@ -308,7 +308,7 @@ class TestAccess:
 
     @pytest.mark.parametrize("address", ["", "8080", ":8080", "host:", "host:x", "host:70000"])
     def test_an_address_that_is_none(self, address: str) -> None:
-        with pytest.raises(UsageError, match=r"is no address; give --dashboard-address HOST:PORT"):
+        with pytest.raises(UsageError, match=r"is no address; give HOST:PORT"):
             Access.of(address, {})
 
     def test_a_token_file(self, tmp_path: Path) -> None:

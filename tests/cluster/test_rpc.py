@@ -15,6 +15,7 @@ import pytest
 
 import cluster.errors
 from cluster import follow
+from cluster.address import check_address
 from cluster.chief import Chief, Description
 from cluster.errors import (
     CannotListen,
@@ -30,7 +31,7 @@ from cluster.policy import Policy
 from cluster.program import Identity
 from cluster.rpc import cluster_pb2 as pb
 from cluster.rpc import codec, looking
-from cluster.rpc.client import ChiefClient, RemoteSession, check_address
+from cluster.rpc.client import ChiefClient, RemoteSession
 from cluster.rpc.guard import HEADER, SCHEME, StockClients
 from cluster.rpc.server import AT_ONCE, MAX_REQUEST, _wait, serve
 from cluster.rpc.status import LOCAL_ONLY, STATUS, error_of, status_of

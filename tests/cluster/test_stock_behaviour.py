@@ -19,12 +19,13 @@ from typing import Any
 import pytest
 
 from cluster import seams
+from cluster.address import check_address
 from cluster.chief import Chief, Description, Host
 from cluster.errors import SearchFailed, UsageError
 from cluster.policy import Policy
 from cluster.program import Identity
 from cluster.roles import ChiefRole, WorkerRole
-from cluster.rpc.client import ChiefClient, RemoteSession, check_address
+from cluster.rpc.client import ChiefClient, RemoteSession
 from cluster.rpc.guard import StockClients
 from cluster.rpc.server import serve
 from cluster.search import Search

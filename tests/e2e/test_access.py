@@ -166,7 +166,7 @@ class TestTls:
             ["chief", "--tls-cert", "x.pem", "--tls-key", "x.key", "x.py"],
             "--tls-cert x.pem cannot be read: No such file",
         ),
-        (["chief", "--tls-cert", "text", "--tls-key", "text", "x.py"], "text and text are no certificate and its key"),
+        (["chief", "--tls-cert", "text", "--tls-key", "text", "x.py"], "--tls-key text are no certificate and its key"),
         (["chief", "--tls-client-ca", "text", "x.py"], "--tls-client-ca asks for TLS, which needs --tls-cert"),
         (["worker", "--tls-ca", "none", "x.py"], "--tls-ca none cannot be read: No such file"),
         (["worker", "--tls-ca", "text", "x.py"], "--tls-ca text holds no certificate of an authority"),
