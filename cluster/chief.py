@@ -12,6 +12,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
+from cluster import cores
 from cluster.errors import SET_ASIDE, CannotSave, ClusterError, Refused, SearchFailed, TrainerAhead
 from cluster.program import Identity
 from cluster.search import Search
@@ -19,6 +20,7 @@ from cluster.search import Search
 log = logging.getLogger(__name__)
 
 TAKEN_SECONDS = 2.0
+BACK_SECONDS = 1.5  # shorter: who takes over a name waits for it
 TOLD_SECONDS = 3.0
 
 
@@ -147,10 +149,12 @@ class Chief:
     Args:
         identity: The chief's own program; workers must run the same.
         expected: How many workers are about to come, where that is known: cores are dealt for as many from the start.
+        host_id: The boot id of the kernel that this process is on.
     """
 
     identity: Identity
     expected: int = 0
+    host_id: str = field(default_factory=cores.host_id)
     searches: list[tuple[Search, Description]] = field(default_factory=list)
     leaving: Leaving | None = None
     ended: bool = False
@@ -235,13 +239,21 @@ class Chief:
         return self.searches[-1][0].dismissed(trainer) if self.searches and trainer else None
 
     def left(self, worker: str, session: str, reason: str, *, counted: bool = True) -> None:
-        """A supervisor's connection has ended: what it held runs again elsewhere."""
+        """A supervisor's connection has ended: what it held runs again elsewhere.
+
+        On this host that is the end of its process. From another one a connection may break and its process go on, and
+        be back at once.
+        """
         with self._changed:
             known = self._here.get(worker)
             if known is None or known.session != session:
                 return
             known.streams -= 1
-            if known.streams > 0:
+            if counted and known.host.id and known.host.id != self.host_id:
+                self._changed.wait_for(
+                    lambda: known.streams > 0 or self.leaving is not None or self.ended, timeout=BACK_SECONDS
+                )
+            if known.streams > 0 or self._here.get(worker) is not known:
                 return
             del self._here[worker]
             self._changed.notify_all()

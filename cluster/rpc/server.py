@@ -12,7 +12,7 @@ from typing import Any, TypeVar
 import grpc
 
 from cluster.chief import Chief, Host
-from cluster.errors import CannotListen, ChiefUnreachable, ClusterError, SearchFailed
+from cluster.errors import CannotListen, ChiefUnreachable, ClusterError, SearchFailed, UsageError
 from cluster.names import check_name
 from cluster.policy import Policy
 from cluster.program import Identity

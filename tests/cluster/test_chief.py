@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import itertools
 import threading
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from typing import Any
 
 import pytest
 
 from cluster.chief import Chief, Description, Host, Share
+from cluster.cores import host_id
 from cluster.errors import Refused, SearchFailed, TrainerAhead
 from cluster.program import Identity
 
@@ -94,6 +96,38 @@ def test_a_worker_that_comes_back_on_a_second_connection_has_not_left() -> None:
     chief.left("w", "s", "gone")
     assert chief.present == []
     assert search.calls == [("lose_worker", "w", "gone", True)]
+
+
+def test_a_worker_of_another_host_may_be_back_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its connection broke, and its process goes on."""
+    monkeypatch.setattr("cluster.chief.BACK_SECONDS", 60.0)
+    chief, search = chief_with_search()
+    there = Host("there", "another kernel's boot id")
+    chief.join("w", "s", there, PROGRAM)
+    with ThreadPoolExecutor(1) as pool:
+        left = pool.submit(chief.left, "w", "s", "its connection closed")
+        chief.join("w", "s", there, PROGRAM)
+        left.result(30)
+    assert (chief.present, search.calls) == (["w"], [])
+    chief.left("w", "s", "told to leave", counted=False)  # who says goodbye is not waited for
+    assert (chief.present, search.calls) == ([], [("lose_worker", "w", "told to leave", False)])
+
+
+@pytest.mark.parametrize("host", [Host("here", host_id()), Host("nobody knows where")])
+def test_a_worker_whose_process_is_gone_is_gone_at_once(monkeypatch: pytest.MonkeyPatch, host: Host) -> None:
+    monkeypatch.setattr("cluster.chief.BACK_SECONDS", 60.0)
+    chief, search = chief_with_search()
+    chief.join("w", "s", host, PROGRAM)
+    chief.left("w", "s", "gone")
+    assert search.calls == [("lose_worker", "w", "gone", True)]
+
+
+def test_a_worker_of_another_host_that_is_not_back_is_gone(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("cluster.chief.BACK_SECONDS", 0.01)
+    chief, search = chief_with_search()
+    chief.join("w", "s", Host("there", "another kernel's boot id"), PROGRAM)
+    chief.left("w", "s", "gone")
+    assert (chief.present, search.calls) == ([], [("lose_worker", "w", "gone", True)])
 
 
 def test_a_heartbeat_renews_and_tells_of_the_end() -> None:

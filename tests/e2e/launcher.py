@@ -9,7 +9,7 @@ import re
 import subprocess
 import sys
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -41,10 +41,10 @@ def cluster(directory: Path, *words: str, **environment: str) -> subprocess.Comp
 class Running:
     """A `cluster` process whose output is read line by line."""
 
-    def __init__(self, directory: Path, *words: str, **environment: str) -> None:
+    def __init__(self, directory: Path, *words: str, before: Sequence[str] = (), **environment: str) -> None:
         self.output = ""
         self.process = subprocess.Popen(
-            [*CLUSTER, *words],
+            [*before, *CLUSTER, *words],
             cwd=directory,
             env={**ENVIRONMENT, "PYTHONUNBUFFERED": "1", **environment},
             stdout=subprocess.PIPE,
@@ -72,8 +72,8 @@ def starting(directory: Path) -> Iterator[Callable[..., Running]]:
     """Starts `cluster <words>` in a directory; what still runs at the end is killed."""
     with contextlib.ExitStack() as stack:
 
-        def start(*words: str, cwd: Path = directory, **environment: str) -> Running:
-            running = Running(cwd, *words, **environment)
+        def start(*words: str, cwd: Path = directory, before: Sequence[str] = (), **environment: str) -> Running:
+            running = Running(cwd, *words, before=before, **environment)
             assert running.process.stdout is not None
             stack.callback(running.process.stdout.close)
             stack.callback(running.process.wait)

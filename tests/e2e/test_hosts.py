@@ -9,12 +9,11 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import pytest
 
-from tests.access import TOKEN
 from tests.e2e.launcher import PROGRAMS, Running, children, cluster, events, trials
 from tests.e2e.line import Line
 
@@ -56,21 +55,24 @@ class Box:
         words = ["--listen", self.address, *tls, "--no-plots", "--no-tensorboard", *self.options]
         return self._start("chief", *words, *PROGRAM, *ARGUMENTS, cwd=self.directory / "chief")
 
-    def worker(self, name: str, address: str | None = None, *options: str) -> Running:
+    def worker(
+        self, name: str, address: str | None = None, *, before: Sequence[str] = (), apart: Sequence[str] = ("--apart",)
+    ) -> Running:
         place = self.directory / name
         place.mkdir(exist_ok=True)
-        words = ["--apart", "--scratch", str(place / "scratch"), "--tls-ca", str(self.tls / "ca.pem"), "--name", name]
-        words += ["--chief", address or self.address, *options]
-        return self._start("worker", *words, *PROGRAM, *ARGUMENTS, cwd=place)
+        words = [*apart, "--scratch", str(place / "scratch"), "--tls-ca", str(self.tls / "ca.pem"), "--name", name]
+        words += ["--chief", address or self.address]
+        return self._start("worker", *words, *PROGRAM, *ARGUMENTS, cwd=place, before=before)
 
-    def await_piece(self, whole: int = 10_000) -> tuple[str, str]:
-        """Waits until so much of a file that has yet to come whole is there; returns its trial and attempt."""
+    def await_piece(self, least: int = 10_000) -> tuple[str, str, int]:
+        """Waits until so much of a file that has yet to come whole is there; returns trial, attempt and how much."""
         while True:
             for part in (self.project / "uploads").glob("*/*.part"):
                 try:
-                    if part.stat().st_size >= whole:
+                    size = part.stat().st_size
+                    if size >= least:
                         trial, _, attempt = part.parent.name.rpartition(".")
-                        return trial, attempt
+                        return trial, attempt, size
                 except FileNotFoundError:
                     pass
             assert self.chief.process.poll() is None, self.chief.output
@@ -103,7 +105,7 @@ def test_hyperband_goes_on_though_workers_are_killed_in_mid_upload(make: Callabl
     with Line(box.address) as line:
         line.rate = 1e6
         first = box.worker("first", line.address)
-        trial, attempt = box.await_piece()
+        trial, attempt, _ = box.await_piece()
         os.kill(first.process.pid, signal.SIGKILL)  # its trainer goes with it
         first.process.wait()
         second, third = box.worker("second"), box.worker("third")
@@ -131,15 +133,39 @@ def test_a_trial_goes_on_on_another_host_where_it_was(make: Callable[..., Box]) 
     assert "cluster: the trial goes on at epoch 2" in second.output
 
 
-def test_an_upload_goes_on_where_its_line_was_cut_and_its_chief_killed(make: Callable[..., Box]) -> None:
+@pytest.fixture
+def elsewhere(tmp_path: Path) -> Callable[[Path], list[str]]:
+    """Words before a command that let it see another host: of another id, and with an empty directory in some place."""
+    if subprocess.run(["unshare", "--mount", "true"], capture_output=True).returncode != 0:
+        pytest.skip("file systems cannot be mounted here")
+    (tmp_path / "boot_id").write_text("00000000-0000-4000-8000-000000000002\n")
+
+    def words(hidden: Path) -> list[str]:
+        return ["unshare", "--mount", sys.executable, "-c", ELSEWHERE, str(tmp_path / "boot_id"), str(hidden)]
+
+    return words
+
+
+ELSEWHERE = """
+import os, subprocess, sys
+_, boot_id, hidden, *command = sys.argv
+subprocess.run(["mount", "--bind", boot_id, "/proc/sys/kernel/random/boot_id"], check=True)
+subprocess.run(["mount", "-t", "tmpfs", "none", hidden], check=True)
+os.execv(command[0], command)
+"""
+
+
+def test_an_upload_goes_on_where_its_line_was_cut_and_its_chief_killed(
+    make: Callable[..., Box], elsewhere: Callable[[Path], list[str]]
+) -> None:
     box = make(18903)
     with Line(box.address) as line:
-        line.rate = 2e6
-        worker = box.worker("w", line.address)
-        for _ in range(3):
-            box.await_piece()
-            line.cut()
-        box.await_piece()
+        line.rate = 0.5e6
+        worker = box.worker("w", line.address, before=elsewhere(box.directory / "chief"))
+        first = box.await_piece()
+        line.cut()
+        second = box.await_piece(first[2] + 1)
+        assert second[:2] == first[:2], "it goes on, and does not begin again"
         os.kill(box.chief.process.pid, signal.SIGKILL)
         box.chief.process.wait()
         before = box.chief.output
@@ -156,7 +182,7 @@ def test_a_trainer_that_is_killed_in_mid_upload_is_replaced(make: Callable[..., 
     with Line(box.address) as line:
         line.rate = 1e6
         worker = box.worker("w", line.address)
-        trial, _ = box.await_piece()
+        trial, _, _ = box.await_piece()
         [trainer] = children(worker.process.pid)
         os.kill(trainer, signal.SIGKILL)
         line.rate = None
@@ -198,33 +224,15 @@ def test_a_chief_that_takes_no_files_says_so_and_is_whole(make: Callable[..., Bo
     assert "Traceback" not in worker.output
 
 
-SEES = """
-import subprocess, sys
-sys.exit(subprocess.call(["mount", "-t", "tmpfs", "none", sys.argv[1]]) or subprocess.call(sys.argv[2:]))
-"""
-
-
 def test_a_directory_that_is_only_called_the_same_is_not_taken_for_the_chiefs(
-    make: Callable[..., Box], tmp_path: Path
+    make: Callable[..., Box], elsewhere: Callable[[Path], list[str]]
 ) -> None:
     """As on two hosts with the same paths: the worker's is another disk, mounted over the chief's in its own view."""
-    if subprocess.run(["unshare", "--mount", "true"], capture_output=True).returncode != 0:
-        pytest.skip("file systems cannot be mounted here")
     box = make(18906)
     while not (box.project / "oracle.json").exists():
         assert box.chief.process.poll() is None
         time.sleep(0.05)
-    own = [sys.executable, "-m", "cluster", "worker", "--chief", box.address, "--tls-ca", str(box.tls / "ca.pem")]
-    hidden = ["unshare", "--mount", sys.executable, "-c", SEES, str(tmp_path / "chief")]
-    environment = {**os.environ, "CLUSTER_TOKEN": TOKEN.value, "KERAS_BACKEND": "jax"}
-    done = subprocess.run(
-        [*hidden, *own, *PROGRAM, *ARGUMENTS],
-        cwd=tmp_path,
-        env=environment,
-        capture_output=True,
-        text=True,
-        timeout=120,
-    )
-    assert (done.returncode, box.chief.end()) == (0, 0), done.stdout + done.stderr
-    assert f"the chief's {box.project} is not here: files of trials go to the chief" in done.stdout + done.stderr
-    box.check(done.stdout)
+    worker = box.worker("w", before=elsewhere(box.directory / "chief"), apart=())
+    assert (box.chief.end(), worker.end()) == (0, 0), box.chief.output + worker.output
+    assert f"the chief's {box.project} is not here: files of trials go to the chief" in worker.output
+    box.check(worker.output)
