@@ -4,8 +4,9 @@
 
 The chief is a process of its own; workers are threads of four more, with the real clients and a connection each, to an
 address of 127.0.0.0/8 each, for gRPC shares connections to one address within a process. Every report is a call that
-waits for its answer. They begin at random moments, as workers do. At the end all that was reported must be in the
-search's files.
+waits for its answer. They begin at random moments, as workers do. The chief has a core for itself, and the workers the
+others, since theirs are those of other hosts: where all share two, it is the workers' own waiting that is measured. At
+the end all that was reported must be in the search's files.
 """
 
 from __future__ import annotations
@@ -45,6 +46,18 @@ def address_of(worker: int) -> str:
     return f"127.0.0.{1 + worker}"
 
 
+def divide() -> tuple[set[int], set[int]]:
+    """The chief's cores and the workers'."""
+    cores = sorted(os.sched_getaffinity(0))
+    return {cores[0]}, set(cores[1:]) or {cores[0]}
+
+
+def stay_on(cores: set[int]) -> None:
+    """This process, and all the threads that it has by now, have these cores."""
+    for thread in os.listdir("/proc/self/task"):
+        os.sched_setaffinity(int(thread), cores)
+
+
 def certificates(directory: Path) -> None:
     """An authority, and the chief's certificate."""
     from cluster import certificates
@@ -56,6 +69,7 @@ def certificates(directory: Path) -> None:
 
 def report(port: int, ca: Path | None, first: int, begin_at: float) -> list[float]:
     """So many workers of one process; returns how long each report took, in seconds."""
+    stay_on(divide()[1])
     tls = None if ca is None else ClientTls.of(ca, None, None)
     caller = Credentials(CALLER.token, CALLER.place, tls)
     description = fleet.describe(WORKERS)
@@ -113,6 +127,7 @@ def run(side: str, seed: int) -> dict[str, float]:
             fleet.running(command, directory, environment) as chief,
             ProcessPoolExecutor(PROCESSES, mp_context=get_context("spawn")) as pool,
         ):
+            os.sched_setaffinity(chief.pid, divide()[0])
             list(pool.map(fleet.describe, [1] * PROCESSES))  # KerasTuner is loaded before anything is timed
             begin_at = time.monotonic() + 8.0
             firsts = range(0, WORKERS, THREADS)
