@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: help demo test check e2e test-ray bench bench-table bench-gpu chaos fuzz proto lock clean
+.PHONY: help demo test check e2e test-ray bench bench-table bench-gpu chaos fuzz sbom proto lock clean
 
 help:
 	@echo "make demo        a chief and two workers tune fashion/ on a small sample"
@@ -16,6 +16,7 @@ help:
 	@echo "make bench-table the table of what was kept, into README.md"
 	@echo "make bench-gpu   1, 2, 4 and 8 trainers on one GPU; BACKEND=jax"
 	@echo "make chaos       a search under KILLS=100 faults"
+	@echo "make sbom        what is installed in .venv, as CycloneDX in results/sbom.json"
 	@echo "make fuzz        MESSAGES=100000 bad messages, FILES=10000 bad files, REQUESTS=10000 to the page"
 
 $(READY): pyproject.toml requirements.lock
@@ -73,6 +74,15 @@ REQUESTS ?= 10000
 fuzz: $(READY)
 	CLUSTER_FUZZ=$(MESSAGES) CLUSTER_FUZZ_FILES=$(FILES) CLUSTER_FUZZ_REQUESTS=$(REQUESTS) \
 		$(BIN)/python -m pytest -q --timeout 1800 tests/cluster/test_bad_*.py
+
+# In a place of its own, so that it does not list itself.
+SBOM := .venv/sbom
+sbom: $(READY)
+	@test -x $(SBOM)/bin/cyclonedx-py || { $(BIN)/python -m venv $(SBOM) && \
+		$(SBOM)/bin/python -m pip install --quiet --disable-pip-version-check cyclonedx-bom==7.5.0; }
+	@mkdir -p results
+	$(SBOM)/bin/cyclonedx-py environment $(BIN)/python --pyproject pyproject.toml --output-format JSON \
+		--output-file results/sbom.json
 
 proto: $(READY)
 	$(BIN)/python -m grpc_tools.protoc -I. --python_out=. --grpc_python_out=. --pyi_out=. cluster/rpc/cluster.proto
