@@ -311,7 +311,9 @@ def test_a_program_that_goes_wrong(
     assert done.returncode == codes[bool(options)], done.stdout
     assert message in done.stdout
     own_tracebacks = {NO_SEARCH: 0, RAISES: 1, FATAL: 1, FAILING: 3, EXITS: 0}[text]
-    assert done.stdout.count("Traceback (most recent call last)") == own_tracebacks, done.stdout
+    # The other worker may be in a trial, which fails too, when the third in a row ends the search.
+    most = own_tracebacks + (text == FAILING and bool(options))
+    assert own_tracebacks <= done.stdout.count("Traceback (most recent call last)") <= most, done.stdout
     assert "cluster/" not in "".join(re.findall(r'File "([^"]+)"', done.stdout)).replace("/cluster/tests", "")
 
 
