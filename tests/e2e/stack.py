@@ -100,8 +100,7 @@ class Stack:
 
     def program(self, name: str, *arguments: str) -> None:
         """Runs a program of the tests from a WORKSPACE that holds a copy of it and nothing else."""
-        [found] = [place / name for place in (PROGRAMS, OTHERS) if (place / name).exists()]
-        shutil.copy(found, self.workspace)
+        shutil.copy(next(place / name for place in (PROGRAMS, OTHERS) if (place / name).exists()), self.workspace)
         self.settings |= {"PROGRAM": " ".join([name, *arguments]), "WORKSPACE": str(self.workspace)}
 
     def env(self) -> dict[str, str]:

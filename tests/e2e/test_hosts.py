@@ -110,7 +110,7 @@ def test_hyperband_goes_on_though_workers_are_killed_in_mid_upload(make: Callabl
         first.process.wait()
         second, third = box.worker("second"), box.worker("third")
         assert (box.chief.end(), second.end(), third.end()) == (0, 0, 0), box.chief.output + second.output
-    box.check(second.output, third.output, first.output)
+    box.check(first.output, second.output, third.output)
     [lost] = events(box.project, "lost")
     assert (lost["trial"], str(lost["attempt"]), lost["worker"]) == (trial, attempt, "first")
     assert len(re.findall(r"from=", second.output + third.output)) >= 4, "trials began from others' checkpoints"
