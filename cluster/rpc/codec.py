@@ -46,7 +46,22 @@ def space_from_json(text: str) -> Any:
     """The `HyperParameters` that `space_to_json` wrote."""
     import keras_tuner
 
-    return _parsed(text, "space", keras_tuner.HyperParameters.from_config)
+    def made(config: Any) -> Any:
+        for hp in config["space"]:
+            _check_types(hp["class_name"], hp["config"])
+        return keras_tuner.HyperParameters.from_config(config)
+
+    return _parsed(text, "space", made)
+
+
+def _check_types(kind: str, config: dict[str, Any]) -> None:
+    """KerasTuner takes anything for a hyperparameter's name and bounds, and stumbles over it when it is sent on."""
+    number = {"Int": (int,), "Float": (int, float)}.get(kind)
+    bounds = [config.get(name) for name in ("min_value", "max_value", "step")]
+    if not isinstance(config["name"], str) or not isinstance(config.get("sampling"), str | None):
+        raise ValueError("a name or a sampling is no text")
+    if number and not all(x is None or (isinstance(x, number) and not isinstance(x, bool)) for x in bounds):
+        raise ValueError(f"the bounds of {config['name'][:50]!r} are no numbers of its kind")
 
 
 def files_of(entries: Iterable[Entry]) -> list[pb.TrialFile]:
