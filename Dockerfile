@@ -36,16 +36,16 @@ RUN python -m venv --without-pip /opt/venv
 COPY requirements.lock /
 COPY --from=requirements /requirements.txt /
 # Headers and clang bindings serve only those who compile operations for TensorFlow: 350 MB that nothing here imports.
-RUN --mount=type=cache,target=/root/.cache/pip \
-    pip --python /opt/venv/bin/python install -r /requirements.txt -c /requirements.lock "$TENSORFLOW" \
+RUN --mount=type=cache,target=/pip \
+    pip --cache-dir /pip --python /opt/venv/bin/python install -r /requirements.txt -c /requirements.lock "$TENSORFLOW" \
     && rm -rf /opt/venv/lib/python3*/site-packages/tensorflow/include /opt/venv/lib/python3*/site-packages/clang
 
 
 FROM base AS wheel
 # With the build backend at hand, a change of the code needs no package index.
 COPY requirements.lock /
-RUN --mount=type=cache,target=/root/.cache/pip python -m venv --without-pip /opt/build \
-    && pip --python /opt/build/bin/python install -c /requirements.lock setuptools
+RUN --mount=type=cache,target=/pip python -m venv --without-pip /opt/build \
+    && pip --cache-dir /pip --python /opt/build/bin/python install -c /requirements.lock setuptools
 WORKDIR /source
 COPY . .
 RUN pip --python /opt/build/bin/python wheel --no-deps --no-build-isolation --no-cache-dir --wheel-dir /wheels .
