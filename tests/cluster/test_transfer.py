@@ -8,7 +8,9 @@ import fcntl
 import hashlib
 import os
 import shutil
+import threading
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -313,6 +315,27 @@ def test_an_attempt_whose_pieces_go_while_they_are_put_together_is_over(
         give(chief, b"x")
 
 
+def test_a_piece_that_waited_for_another_is_not_taken_of_an_attempt_that_is_over(
+    chief: Chief, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked, check = threading.Event(), chief.leases.check
+
+    def told(trial_id: str, attempt: int) -> Any:
+        lease = check(trial_id, attempt)
+        asked.set()
+        return lease
+
+    monkeypatch.setattr(chief.leases, "check", told)
+    with ThreadPoolExecutor(1) as pool:
+        with chief.store._locks["7"]:
+            late = pool.submit(chief.store.put, "7", 1, sha(b"xy"), 2, 0, b"x")
+            assert asked.wait(30)
+            chief.take_back()
+        with pytest.raises(LeaseLost):
+            late.result(30)
+    assert not list((chief.project / FOLDER).glob("*"))
+
+
 def test_an_attempt_that_has_ended_may_add_to_what_it_left(chief: Chief) -> None:
     give(chief, b"weights")
     chief.store.commit("7", 1, of(weights=b"weights"))
@@ -511,9 +534,9 @@ def test_a_trainer_after_another_begins_with_nothing(chief: Chief, tmp_path: Pat
     (tmp_path / "mirror" / "snapshots" / "1").mkdir(parents=True)
     (tmp_path / "mirror" / "trial_7").mkdir()
     mirror, _ = mirror_of(chief, tmp_path / "mirror")
+    assert list(mirror.project.iterdir()) == []
     mirror.begin("7", 1)
     write(mirror, weights=b"x")
-    mirror.offer()
     mirror.flush()
     assert found(chief.trial) == {"weights": b"x"}
 
